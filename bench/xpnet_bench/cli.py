@@ -76,13 +76,10 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
     if chosen["precision"] == "bf16" and chosen["suite"] != "training":
         raise click.UsageError("--precision bf16 needs --suite training.")
     if chosen["suite"] == ACCURACY:
-        from xpnet_bench.accuracy import CONTENDERS, run_accuracy, write_accuracy_report
+        from xpnet_bench.accuracy import CONTENDERS
 
         _check_peers(ctx, CONTENDERS)
-        page = write_accuracy_report(
-            run_accuracy(output, quick=chosen["quick"], only=chosen["peers"]), output
-        )
-        click.echo(str(page))
+        click.echo(str(_measure_tables(output, quick=chosen["quick"], only=chosen["peers"])))
         return
     from xpnet_bench.report import write_report
     from xpnet_bench.run import INTERRUPTED, run
@@ -100,6 +97,14 @@ def bench(ctx: click.Context, output: Path | None, data: Path | None, **chosen: 
         why = record.run["left_out"]["why"]
         click.echo(f"Not measured, since {why}: {', '.join(record.left_out)}.", err=True)
         ctx.exit(1 if why == INTERRUPTED else 0)
+
+
+def _measure_tables(folder: Path, *, quick: bool, only: Sequence[str]) -> Path:
+    """Measure costs and errors of fits of tables; return the page of the report."""
+    from xpnet_bench.accuracy import run_accuracy, run_costs, write_accuracy_report
+
+    run_costs(folder, quick=quick)
+    return write_accuracy_report(run_accuracy(folder, quick=quick, only=only), folder)
 
 
 def _peers_of(suites: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy
 import pandas
 import pytest
 from click.testing import CliRunner
-from xpnet_bench.accuracy import write_accuracy_report
+from xpnet_bench.accuracy import costs, write_accuracy_report
 from xpnet_bench.accuracy.contenders import (
     CONTENDERS,
     Categories,
@@ -143,3 +143,44 @@ def test_a_quick_run_from_the_shell_ends_in_a_report(
     result = CliRunner().invoke(bench, arguments)
     assert result.exit_code == 0, result.output
     assert "| linear |" in (tmp_path / "tables.md").read_text()
+
+
+def test_costs_are_measured_once_and_have_a_section(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs, "ROWS", (40, 80))
+    monkeypatch.setattr(costs, "MAX_ROWS", {1: 80, 3: 40})
+    seconds = iter(range(1, 100))
+    measured: list[costs.Fit] = []
+
+    def cpu_seconds_of(fit: costs.Fit) -> float:
+        measured.append(fit)
+        return float(next(seconds))
+
+    monkeypatch.setattr(costs, "cpu_seconds_of", cpu_seconds_of)
+    path = costs.run_costs(tmp_path, quick=True)
+    kinds = [(fit.rows, fit.quality, fit.task[0]) for fit in measured[2:]]  # two warm up
+    assert kinds == [
+        *[(40, 1, "c"), (40, 1, "r"), (40, 3, "c"), (40, 3, "r")],
+        *[(80, 1, "c"), (80, 1, "r")],
+    ]
+    costs.run_costs(tmp_path, quick=True)
+    assert len(measured) == 2 + 6 + 2
+    row = {"table": "few", "seed": 0, "task": "classification", "rows": 300, "loss": 0.1}
+    score = {**row, "cpu_seconds": 1.0, "contender": "HistGradientBoosting", "error": 0.1}
+    scores = [score, {**score, "contender": "xpnet"}]
+    document = {**json.loads(path.read_text()), "scores": scores}
+    (tmp_path / "tables.json").write_text(json.dumps(document))
+    page = write_accuracy_report(tmp_path / "tables.json", tmp_path).read_text()
+    assert "| 80 x 30 | 1 | regression | 8 | 1e+02 |" in page  # 8 s for 80 rows
+    assert "<svg" in (tmp_path / "costs.svg").read_text()
+
+
+def test_made_up_tables_have_the_columns_that_the_page_names() -> None:
+    frame = costs.made_up_table(500, costs.COLUMNS)
+    categories = frame.select_dtypes("category")
+    assert (frame.shape, categories.shape[1]) == ((500, 30), 10)
+    classes = costs.made_up_target(frame, "classification")
+    numbers = costs.made_up_target(frame, "regression")
+    numpy.testing.assert_array_equal(classes, numbers > 0)
+    assert costs.made_up_table(5, 40).shape == (5, 40)

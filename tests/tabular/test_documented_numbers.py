@@ -224,6 +224,9 @@ ON_THE_PAGE = [
     f"{recipe.WORK_OF_FEW_ROWS * LARGE_ROWS:,.0f} / rows, is 1 up to "
     f"{recipe.ROWS_OF_FULL_WORK:,} rows",
     f"*c* is 1 up to {recipe.USUAL_COLUMNS} columns",
+    f"{recipe.MAX_WORK_OF_COLUMNS * recipe.USUAL_COLUMNS:,.0f} / {recipe.USUAL_COLUMNS} from "
+    f"{recipe.MAX_WORK_OF_COLUMNS * recipe.USUAL_COLUMNS:,.0f} columns on",
+    f"Tables of more than {column_fit.MAX_BINNED_NUMBERS:,} numbers have no bins",
     f"at most {cross_fit.MAX_GROUPS} groups, on fewer than {LARGE} rows",
     f"from {linear_baseline.MIN_INPUT_SCALE:g} to {linear_baseline.MAX_INPUT_SCALE:g}",
     f"at most {linear_baseline.MAX_ROWS:,} rows",

@@ -357,6 +357,8 @@ def test_the_rows_of_a_very_large_table_share_its_work() -> None:
     assert recipe.allowed_work(quality, 200_000, 30) == quality.work_of_a_row
     assert recipe.allowed_work(quality, 25_000, 90) == 3 * quality.work_of_a_row
     assert recipe.allowed_work(quality, 1_000_000, 30) == quality.work_of_a_row / 5
+    of_many_columns = recipe.allowed_work(quality, 25_000, 20_000)
+    assert of_many_columns == recipe.allowed_work(quality, 25_000, 1000)
 
 
 def test_a_very_large_table_makes_as_many_epochs_as_have_enough_updates() -> None:

@@ -212,9 +212,11 @@ def _described(encoder: xpnet.TableEncoder) -> _DescribedEncoder:
 
 def _described_form(form: ColumnForm) -> dict[str, object]:
     """Return the form of a column as JSON values, without what every column has."""
-    plain = asdict(ColumnForm(form.kind))
-    fields = {name: value for name, value in asdict(form).items() if value != plain[name]}
-    return {"kind": form.kind, **fields}
+    plain = vars(ColumnForm(form.kind))
+    changed = {name: value for name, value in vars(form).items() if value != plain[name]}
+    if "number_format" in changed:
+        changed["number_format"] = asdict(form.number_format)
+    return {"kind": form.kind, **changed}
 
 
 def _forms_of(

@@ -38,7 +38,10 @@ VALUES_LIMIT = 2**20
 SCHEDULES: dict[str, type] = {
     kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau)
 }
+# A file of a wide table has many thousand values of few types.
 _types_of = cache(get_type_hints)
+_origin_of = cache(get_origin)
+_arguments_of = cache(get_args)
 _NO_PLACE = (
     "Values in a model file must be numbers, strings, or lists and dicts of them; {} has no place "
     "in a model file. Convert it, or leave it out."
@@ -188,23 +191,27 @@ def typed(value: object, kind: object, where: str = "a setting") -> Any:
         if not isinstance(value, dict) or not set(value) <= set(kinds):
             raise ValueError(f"{kind.__name__} takes an object with {', '.join(kinds)}")
         fields = {
-            name: typed(field, kinds[name], f"{kind.__name__}.{name}")
+            name: field
+            if type(field) is kinds[name]
+            else typed(field, kinds[name], f"{kind.__name__}.{name}")
             for name, field in value.items()
         }
         try:
             return kind(**fields)
         except TypeError:
             raise ValueError(f"{kind.__name__} lacks some of {', '.join(kinds)}") from None
-    if get_origin(kind) is UnionType:
-        (kind,) = (choice for choice in get_args(kind) if choice is not type(None))
+    origin = _origin_of(kind)
+    if origin is UnionType:
+        (kind,) = (choice for choice in _arguments_of(kind) if choice is not type(None))
         return None if value is None else typed(value, kind, where)
-    if get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(typed(v, get_args(kind)[0], where) for v in value)
-    if get_origin(kind) is Literal and value in get_args(kind):
+    if origin is tuple and isinstance(value, list):
+        item_kind = _arguments_of(kind)[0]
+        return tuple([v if type(v) is item_kind else typed(v, item_kind, where) for v in value])
+    if origin is Literal and value in _arguments_of(kind):
         return value
     if kind is float and type(value) is int and abs(value) < 2**53:
         return float(value)
-    if type(value) is not (get_origin(kind) or kind):
+    if type(value) is not (origin or kind):
         raise ValueError(
             f"{where} has a value of another type than {getattr(kind, '__name__', kind)}"
         )

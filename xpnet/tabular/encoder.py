@@ -74,7 +74,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         fewer where the encoded table would hold more than 2^26 numbers; of a tree at most 32,
         fewer in a table of more than six numbers and at most 8 in one of more than 24, so that each
         bin of all columns together has 7 rows, and 64 where the target rises and falls many times
-        along the column. None for no bins.
+        along the column. Tables of more than 1,000 numbers have no bins. None for no bins.
     binning : {"quantile", "tree"}, default "quantile"
         Edges of the bins: quantiles, or the thresholds of a decision tree of the column on the
         target, with eight quantiles where these are fewer than four: the column may tell the target
@@ -327,7 +327,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             The encoded rows, (rows, outputs) float32, and the means of their values.
         """
         table, means = self._fit(X, y, groups, time)
-        return TrainingInputs(self._encode(table), self._means_of_inputs(means))
+        return TrainingInputs(self.encoded(table), self._means_of_inputs(means))
 
     def _means_of_inputs(self, means: dict[int, ColumnMeans]) -> list[InputMeans]:
         """Return the outputs that are mean targets. means : by the index of their column"""
@@ -471,7 +471,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             For names of columns of several types.
         """
         check_is_fitted(self)
-        return self._encode(self.prepared(table_of(X)))
+        return self.encoded(self.prepared(table_of(X)))
 
     def count_unknowns(self, X: TableLike | Table) -> dict[str, dict[str, int]]:
         """Count the values of a table that are unlike those of the training, column by column.
@@ -557,8 +557,19 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         validate_data(self, numpy.broadcast_to(True, shape), reset=False, skip_check_array=True)
         return table
 
-    def _encode(self, table: Table) -> numpy.ndarray:
-        """Return the outputs: (rows, outputs) float32."""
+    def encoded(self, table: Table) -> numpy.ndarray:
+        """Encode a table that `prepared` has returned.
+
+        Parameters
+        ----------
+        table : Table
+            The table, or some of its rows.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows, outputs), float32
+            The outputs.
+        """
         ends = numpy.cumsum([0, *(len(encoding.labels) for encoding in self.encodings_)]).tolist()
         places = [slice(start, end) for start, end in pairwise(ends)]
         out = numpy.empty((table.rows, ends[-1]), numpy.float32)

@@ -122,7 +122,7 @@ class FittedTable:
         multiples = max(1, MAX_NUMBERS_AT_ONCE // (self.spec.widths[0] * BATCH_MULTIPLE))
         table = self.encoder.prepared(table_of(X))
         for rows in gen_batches(table.rows, multiples * BATCH_MULTIPLE):
-            yield dense(self.encoder.transform(table.take(rows)), self.encoder, self.spec.dtype)
+            yield dense(self.encoder.encoded(table.take(rows)), self.encoder, self.spec.dtype)
 
     def in_units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return outputs of networks (..., outputs) in the unit of the target."""

@@ -10,6 +10,7 @@ import matplotlib
 import numpy
 import pandas
 
+from xpnet_bench.accuracy.costs import COLUMNS
 from xpnet_bench.report import write_pages
 from xpnet_bench.report.charts import STYLE, add_legend, chart_of, new_figure, plain_log
 from xpnet_bench.report.model import EMPTY, Cell, Chart, Section, Table
@@ -45,7 +46,7 @@ ROLES = {
 
 def write_accuracy_report(results: Path, folder: Path) -> Path:
     """Write ``tables.md``, ``tables.html`` and ``tables.svg`` from ``tables.json``; return the
-    first.
+    first. The costs in a ``costs.json`` beside it have a section and ``costs.svg``.
     """
     document = json.loads(results.read_text(encoding="utf-8"))
     scores, machine = pandas.DataFrame(document["scores"]), document["machine"]
@@ -64,8 +65,12 @@ def write_accuracy_report(results: Path, folder: Path) -> Path:
     means = [_means_section(role, scores) for role in ROLES if (scores["role"] == role).any()]
     (folder / "tables.svg").write_text(means[0].charts[0].svg, encoding="utf-8")
     classes = scores[scores["task"] == "classification"]
+    costs = _costs_sections(results.with_name("costs.json"))
+    for section in costs:
+        (folder / "costs.svg").write_text(section.charts[0].svg, encoding="utf-8")
     parts = [
         *means,
+        *costs,
         Section(f"Where {OURS} is behind", behind(scores), anchor="behind"),
         _by_table(scores, "error", "Error"),
         _by_table(classes, "loss", "Log loss"),
@@ -74,6 +79,49 @@ def write_accuracy_report(results: Path, folder: Path) -> Path:
     ]
     write_pages(folder / "tables", TITLE, about, parts)
     return folder / "tables.md"
+
+
+def _costs_sections(path: Path) -> list[Section]:
+    """Return the section on the CPU times of xpnet's fits, none without a file of them."""
+    if not path.exists():
+        return []
+    document = json.loads(path.read_text(encoding="utf-8"))
+    costs = pandas.DataFrame(document["costs"])
+    machine = f"Measured on one thread of {document['machine']['processor']}."
+    rows = [
+        [
+            Cell(f"{cost.rows:,} x {cost.columns:,}"),
+            Cell(f"{cost.quality}"),
+            Cell(cost.task),
+            Cell(f"{cost.cpu_seconds:.3g}", value=cost.cpu_seconds),
+            Cell(f"{1000 * cost.cpu_seconds / cost.rows:.2g}"),
+        ]
+        for cost in costs.itertuples()
+    ]
+    header = ["rows x columns", "quality", "task", "CPU seconds", "milliseconds a row"]
+    title = "What a fit costs"
+    text = [machine, "The tables are made up; some of their columns are categories."]
+    return [Section(title, text, [_costs_chart(costs)], [Table(title, header, rows)], "costs")]
+
+
+@matplotlib.rc_context(STYLE)
+def _costs_chart(costs: pandas.DataFrame) -> Chart:
+    """Draw CPU seconds against rows; a line for each quality and task, of tables of one width."""
+    usual = costs[costs["columns"] == COLUMNS]
+    figure = new_figure(3.6)
+    axes = figure.add_subplot()
+    for (quality, task), fits in usual.groupby(["quality", "task"]):
+        is_classification = task == "classification"
+        what = "classes" if is_classification else "numbers"
+        look = f"C{quality - 1}{'o-' if is_classification else 's--'}"
+        fits = fits.sort_values("rows")
+        axes.plot(fits["rows"], fits["cpu_seconds"], look, label=f"quality {quality}, {what}")
+    plain_log(axes)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set(xlabel=f"rows of {COLUMNS} columns", ylabel="CPU seconds of the fit")
+    add_legend(figure)
+    return chart_of("CPU seconds of a fit by rows", figure)
 
 
 def _means_section(role: str, scores: pandas.DataFrame) -> Section:

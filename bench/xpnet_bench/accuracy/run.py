@@ -4,9 +4,7 @@ on rows that it has not seen.
 
 import json
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,14 @@ from typing import Any
 import numpy
 from rich.console import Console
 from sklearn.metrics import log_loss, root_mean_squared_error, zero_one_loss
-from threadpoolctl import threadpool_limits
 
 import xpnet
 from xpnet_bench.accuracy.contenders import CONTENDERS, installed, predict
+from xpnet_bench.accuracy.one_thread import one_thread
 from xpnet_bench.accuracy.tables import TABLES, Split, available, split_of
 from xpnet_bench.measure.machine import describe_machine
 
-SPLITS, SPLITS_QUICK = 5, 1
+SPLITS, SPLITS_QUICK = 3, 1
 TABLES_QUICK = ("cancer", "diabetes", "titanic", "concrete", "election", "pigs")
 OURS = "xpnet"
 PREDICTED_ROWS = 10_000
@@ -76,25 +74,12 @@ def _warm_up(names: Sequence[str]) -> None:
             measure_errors(name, small, 0)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread, and no warnings: contenders warn of their defaults."""
-    threads = xpnet.get_threads()
-    xpnet.set_threads(1)
-    try:
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        xpnet.set_threads(threads)
-
-
 def measure_errors(name: str, split: Split, seed: int) -> dict[str, Any]:
     """Train a contender on one thread; return its errors on the test rows, and the CPU seconds of
     its fit and of predicting ``PREDICTED_ROWS`` rows.
     """
     many = split.X_test.iloc[numpy.arange(PREDICTED_ROWS) % len(split.X_test)]
-    with _one_thread():
+    with one_thread():
         start = time.process_time()
         model = CONTENDERS[name].fit(split, seed)
         trained = time.process_time()

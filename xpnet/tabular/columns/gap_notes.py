@@ -18,7 +18,7 @@ def note_of_named_gaps(values: Values, read: Values, gaps: GapValues) -> str:
     """
     if isinstance(read, Timestamps) and isinstance(values, Timestamps | Words):
         count = int((values.is_present & ~read.is_present).sum()) if gaps.words else 0
-    elif isinstance(values, Numbers):
+    elif isinstance(values, Numbers) and gaps.numbers:
         count = int(numpy.isin(values.values, gaps.numbers).sum())
     elif isinstance(values, Words):
         texts, counts = values.counts()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from functools import cached_property, partial
-from typing import Literal, NamedTuple, SupportsInt
+from typing import Literal, NamedTuple, SupportsInt, overload
 
 import numpy
 
@@ -258,6 +258,37 @@ class Column:
         return Column(count, lambda: self.values.take(rows))
 
 
+class _TakenColumns(Sequence[Column]):
+    """Some rows of columns; each column is made when it is first asked for.
+
+    A wide table is divided into many blocks of rows, of which each reads some of the columns.
+
+    columns : of all rows; rows : indices or a slice
+    """
+
+    def __init__(self, columns: Sequence[Column], rows: numpy.ndarray | slice) -> None:
+        self._columns = columns
+        self._rows = rows
+        self._taken: dict[int, Column] = {}
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    @overload
+    def __getitem__(self, index: int) -> Column: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Column]: ...
+
+    def __getitem__(self, index: int | slice) -> Column | Sequence[Column]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        column = self._taken.get(index)
+        if column is None:
+            column = self._taken[index] = self._columns[index].take(self._rows)
+        return column
+
+
 @dataclass
 class Table:
     """A table.
@@ -302,7 +333,7 @@ class Table:
 
     def take(self, rows: numpy.ndarray | slice) -> "Table":
         """Return some rows. rows : indices or a slice"""
-        columns = [column.take(rows) for column in self.columns]
+        columns = _TakenColumns(self.columns, rows)
         numbers = None if self.row_numbers is None else self.row_numbers[rows]
         return replace(self, columns=columns, row_numbers=numbers)
 

@@ -50,6 +50,9 @@ MAX_FINE_TREE_BINS = 64
 """Maximum number of bins of a tree where the target rises and falls many times along the column."""
 MIN_ROWS_PER_TREE_BIN = 7
 """Minimum number of rows for each tree bin of all columns together; more bins would fit noise."""
+MAX_BINNED_NUMBERS = 1000
+"""Number of encoded numbers of a table above which they have no bins: rows are far too few for
+theirs, and inputs and trees of all bins take most of a fit's time."""
 MAX_ENCODED_NUMBERS = 1 << 26
 """Maximum number of numbers in the encoded training table, which decides how many bins and
 categories it has; 256 MiB in float32."""
@@ -103,7 +106,7 @@ def max_automatic_bins(rows: int, numbers: int, *, is_tree: bool) -> int:
         maximum = min(max_tree_bins(numbers), maximum)
     of_memory = MAX_ENCODED_NUMBERS // (rows * numbers)
     bins = min(rows // MIN_ROWS_PER_BIN, maximum, of_memory)
-    return bins if bins >= MIN_BINS else 0
+    return bins if bins >= MIN_BINS and numbers <= MAX_BINNED_NUMBERS else 0
 
 
 def max_tree_bins(numbers: int) -> int:

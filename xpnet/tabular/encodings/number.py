@@ -49,6 +49,8 @@ MIN_FINE_TREE_GAIN = 0.01
 SECONDS_PER_DAY = 86400.0
 OUTPUTS_AT_ONCE = 1 << 19
 """Number of outputs that are encoded at a time; it bounds temporary memory."""
+NUMBERS_AT_ONCE = 512
+"""Number of numbers that are encoded at a time, so that those of a wide table have many rows."""
 
 PERIODS = {"month": (1.0, 12.0), "day": (1.0, 31.0), "weekday": (0.0, 7.0), "hour": (0.0, 24.0)}
 """First value and length of the cycles of a timestamp."""
@@ -196,16 +198,15 @@ class NumberEncoding(Encoding):
     def write_all(
         cls, encodings: Sequence[Self], table: Table, out: numpy.ndarray, places: Sequence[slice]
     ) -> None:
-        """Encode all rows by several numbers together, a block of rows at a time."""
-        columns = numpy.concatenate([numpy.arange(out.shape[1])[place] for place in places])
-        rows_at_once = OUTPUTS_AT_ONCE // max(1, len(columns)) + 1
-        for rows in gen_batches(table.rows, rows_at_once):
-            block = table.take(rows)
-            x = numpy.stack(numbers_of(encodings, partial(read_number, block)), axis=1)
-            with numpy.errstate(over="ignore"):
-                encoded = encode_numbers(encodings, x, numpy)
-            joined = numpy.concatenate(encoded.blocks, axis=1)
-            out[rows, columns[encoded.order.argsort()]] = joined
+        """Encode all rows by several numbers together, a block of numbers and rows at a time."""
+        for numbers in gen_batches(len(encodings), NUMBERS_AT_ONCE):
+            columns = numpy.concatenate(
+                [numpy.arange(place.start, place.stop) for place in places[numbers]]
+            )
+            rows_at_once = OUTPUTS_AT_ONCE // max(1, len(columns)) + 1
+            for rows in gen_batches(table.rows, rows_at_once):
+                block = table if rows_at_once >= table.rows else table.take(rows)
+                _write_block(encodings[numbers], block, out[rows], columns)
 
     def to_file(self) -> dict[str, object]:
         """Return what a model file holds."""
@@ -338,6 +339,16 @@ static void encode_number(const number *n, const xpnet_value *row, float *out) {
   write_number(n, value, out);
 }
 """
+
+
+def _write_block(
+    encodings: Sequence[NumberEncoding], table: Table, out: numpy.ndarray, columns: numpy.ndarray
+) -> None:
+    """Encode rows by several numbers. columns : of out, those of the encodings in their order"""
+    x = numpy.stack(numbers_of(encodings, partial(read_number, table)), axis=1)
+    with numpy.errstate(over="ignore"):
+        encoded = encode_numbers(encodings, x, numpy)
+    out[:, columns[encoded.order.argsort()]] = numpy.concatenate(encoded.blocks, axis=1)
 
 
 def read_number(table: Table, number: NumberEncoding) -> numpy.ndarray:

@@ -192,6 +192,9 @@ quality 3 it takes about 2.5 CPU milliseconds. Trainings whose loss falls for hu
 as of a smooth target without noise, end with it; most others end before."""
 USUAL_COLUMNS = 30
 """Number of columns up to which a table has the work of a row that its quality names."""
+MAX_WORK_OF_COLUMNS = 1000 / USUAL_COLUMNS
+"""Largest work of a row for its columns, relative to that of USUAL_COLUMNS: that of 1,000 columns.
+Rows of more columns make fewer epochs."""
 ROWS_OF_FULL_WORK = 200_000
 """Number of rows up to which each row has the work that its quality names. More rows share the work
 of this number of rows, so that a million rows take minutes and no hours."""
@@ -436,7 +439,7 @@ def allowed_work(quality: Quality, rows: int, columns: int) -> float:
     With rows the whole work grows, stands still from LARGE_ROWS on while the work of a row falls to
     the usual one, grows again, and stands still from ROWS_OF_FULL_WORK on.
     """
-    of_columns = max(columns / USUAL_COLUMNS, 1)
+    of_columns = min(max(columns / USUAL_COLUMNS, 1), MAX_WORK_OF_COLUMNS)
     of_few_rows = min(WORK_OF_FEW_ROWS, max(1.0, WORK_OF_FEW_ROWS * LARGE_ROWS / rows))
     of_many_rows = min(1.0, ROWS_OF_FULL_WORK / rows)
     return quality.work_of_a_row * of_columns * of_few_rows * of_many_rows
