@@ -18,19 +18,33 @@ from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.learning.parameters import check_parameters, check_together
 from xpnet.learning.weights import none_if_uniform, nonzero_rows
-from xpnet.models.inputs import check_no_loader, like_rows
+from xpnet.models.inputs import check_no_loader, like_rows, require
 from xpnet.tabular.columns.reading import ReadingRules
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.best_epoch import still_falls
 from xpnet.tabular.ensemble.cross_fit import CrossFit, needs_cross_fit
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows, predicted_rows
-from xpnet.tabular.ensemble.recipe import Recipe, Watch, make_recipe, network_counts
+from xpnet.tabular.ensemble.recipe import (
+    QUALITIES,
+    Recipe,
+    Watch,
+    batch_size_of,
+    learning_rate_of,
+    make_recipe,
+    network_counts,
+)
 from xpnet.tabular.ensemble.search import make_ensemble
 from xpnet.tabular.ensemble.watching import Callbacks, PrintedLines, Say, Watching
 from xpnet.tabular.fitted import FittedAttributes, FittedTable
 from xpnet.tabular.importance import importances_of
 from xpnet.tabular.parameters import TabularParameters
+from xpnet.tabular.refinement import (
+    Refinement,
+    RefinementSettings,
+    refine_networks,
+    refinement_of,
+)
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import (
     Fold,
@@ -52,6 +66,12 @@ from xpnet.tabular.rows.fit_rows import (
 )
 from xpnet.training import Interrupts, LabeledRows
 from xpnet.typing import Array, ArrayLike, TableLike, Transformer
+
+MIN_NEW_ROWS = 16
+"""Minimum number of rows that a model is refined with: fewer say nothing of a better epoch."""
+MIN_CALIBRATION_ROWS = 100
+"""Number of validation rows from which those of a refinement replace those of the fit in intervals
+and temperatures."""
 
 
 class Tabular(FittedAttributes, TabularParameters):
@@ -90,6 +110,10 @@ class Tabular(FittedAttributes, TabularParameters):
     @abstractmethod
     def _learned_targets(self, y: numpy.ndarray) -> TargetCoding:
         """Return the coding of the targets, learned from those of the training rows."""
+
+    @abstractmethod
+    def _coding_of(self, fitted: Any, y: numpy.ndarray) -> tuple[TargetCoding, Any]:
+        """Return the coding of the targets of a fit for new targets, and the record with it."""
 
     @abstractmethod
     def _record(self, coding: Any, encoder: Transformer, trained: TrainedNetworks) -> FittedTable:
@@ -249,6 +273,116 @@ class Tabular(FittedAttributes, TabularParameters):
             validation = self._folds(rows, random_state)
         divided = DividedRows(rows, validation)
         return self._train(encoder, coding, divided, random_state, watching, started)
+
+    def refine(
+        self,
+        X: TableLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        learning_rate_share: float = 0.03,
+        max_iter: int = 30,
+    ) -> Refinement:
+        """Go on with new rows: the encoder stays, and the networks train on with a smaller rate.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The new rows, with the columns of the training. Categories that the training did not
+            have stay unknown.
+        y : array, shape (rows,) or (rows, targets)
+            Their targets; of a classifier labels that the training had.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
+            learned.
+        learning_rate_share : float, default 0.03
+            The share of the learning rate of ``fit``, above 0. A smaller one forgets less.
+        max_iter : int, default 30
+            Maximum number of epochs, at least 1.
+
+        Returns
+        -------
+        Refinement
+            What has changed: ``rows``; ``loss_before`` and ``loss_after`` on new rows that the
+            networks do not learn from; ``epochs`` that each network has kept, 0 where none was
+            better than its parameters before; and ``unknowns``, the values of each column that are
+            unlike those of the training, as `TableEncoder.count_unknowns` counts them.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        ValueError
+            For targets that the training did not have, for fewer than 16 rows, and for columns
+            that are not those of the training. The estimator is then what it was before.
+
+        Notes
+        -----
+        Each network has its own part of the new rows for validation, and keeps the epoch with the
+        lowest loss there. Importances are measured on these rows, and so are intervals and
+        temperatures if there are 100 of them or more; otherwise those of the fit stay. A saved
+        model can be opened and refined, also several times.
+
+        Examples
+        --------
+        >>> import numpy
+        >>> import xpnet
+        >>> rng = numpy.random.default_rng(0)
+        >>> x = rng.normal(size=(400, 2))
+        >>> classifier = xpnet.TabularClassifier(quality=1, random_state=0).fit(x, x[:, 0] > 0)
+        >>> new = rng.normal(size=(200, 2))
+        >>> refinement = classifier.refine(new, new[:, 0] > 0.3)
+        >>> refinement.loss_after < refinement.loss_before
+        True
+        """
+        fitted = self.get_fitted_state()
+        check_parameters(self)
+        require(
+            learning_rate_share > 0, "`learning_rate_share` must be above 0", learning_rate_share
+        )
+        require(max_iter >= 1, "`max_iter` must be 1 or more", max_iter)
+        _check_is_passed(self, y)
+        y = self._checked_targets(y, "y")
+        coding, fitted = self._coding_of(fitted, y)
+        weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
+        targets = self._weighted_targets(coding, y, weight, "y")
+        rows = encode_rows(fitted.encoder, CountedRows(X, len(y), targets, RowLinks()), self.dtype)
+        count = len(rows.X)
+        require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
+        random_state = check_random_state(self.random_state)
+        labels = rows.Y if self._task == "classification" else None
+        parts = max(2, round(1 / self.validation_fraction)) if self.validation_fraction else 8
+        divided = DividedRows(rows, random_folds(count, labels, parts, random_state))
+        seeds = random_state.randint(2**31 - 1, size=len(fitted.networks)).tolist()
+        settings = RefinementSettings(
+            learning_rate=learning_rate_share * learning_rate_of(self),
+            epochs=max_iter,
+            batch_size=batch_size_of(self, count),
+            patience=QUALITIES[self.quality].patience,
+            label_smoothing=getattr(self, "label_smoothing", 0.0),
+        )
+        refined = refine_networks(settings, fitted.networks, divided, seeds)
+        trained = TrainedNetworks.one_a_fold([one.network for one in refined])
+        self._fitted = self._refined_record(fitted, trained, divided)
+        unknowns = {}
+        if isinstance(fitted.encoder, TableEncoder):
+            unknowns = fitted.encoder.count_unknowns(X)
+        return refinement_of(refined, count, unknowns)
+
+    def _refined_record(
+        self, fitted: FittedTable, trained: TrainedNetworks, divided: DividedRows
+    ) -> FittedTable:
+        """Return the record with refined networks, and what their validation rows say."""
+        record = replace(
+            fitted,
+            networks=trained.networks,
+            importances=importances_of(fitted.encoder, trained, divided),
+            rows=None if fitted.rows is None else fitted.rows + len(divided.rows.X),
+        )
+        validation = predicted_rows(record, trained, divided)
+        if len(validation.outputs) < MIN_CALIBRATION_ROWS:
+            return record
+        return self._calibrated(record, validation)
 
     def _validation_rows(
         self, coding: TargetCoding, X: TableLike, y: ArrayLike, weight: ArrayLike | None

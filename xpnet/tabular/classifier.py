@@ -163,6 +163,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
         product = converted.astype(numpy.float64) * weight
         return check_row_weights(product, len(Y), self.dtype, "sample_weight")
 
+    def _coding_of(
+        self, fitted: FittedClassifier, y: numpy.ndarray
+    ) -> tuple[Classes, FittedClassifier]:
+        return Classes(fitted.classes), fitted
+
     def _record(
         self, coding: Classes, encoder: Transformer, trained: TrainedNetworks
     ) -> FittedClassifier:

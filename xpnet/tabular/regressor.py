@@ -1,7 +1,7 @@
 """The regressor of tables."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy
@@ -154,6 +154,18 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             centre, scale = numpy.zeros_like(low), centre
         target = numpy.stack([centre, numpy.where(scale > 0, scale, 1.0), low, high])
         return NumberCoding(target, y.ndim == 1, self.dtype, self._numeric_loss().repeat)
+
+    def _coding_of(
+        self, fitted: FittedRegressor, y: numpy.ndarray
+    ) -> tuple[NumberCoding, FittedRegressor]:
+        columns = self._numeric_loss().repeat(y.reshape(len(y), -1))
+        centre, scale, low, high = fitted.target
+        if columns.shape[1] == len(low):  # others are refused when they are encoded
+            low = numpy.minimum(low, columns.min(axis=0))
+            high = numpy.maximum(high, columns.max(axis=0))
+        target = numpy.stack([centre, scale, low, high])
+        coding = NumberCoding(target, fitted.flat, self.dtype, self._numeric_loss().repeat)
+        return coding, replace(fitted, target=target)
 
     def _record(
         self, coding: NumberCoding, encoder: Transformer, trained: TrainedNetworks

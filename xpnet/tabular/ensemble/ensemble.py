@@ -87,6 +87,12 @@ class TrainedNetworks:
     best_epochs: list[int]
     predict_folds_together: bool = False
 
+    @classmethod
+    def one_a_fold(cls, networks: list[Network]) -> "TrainedNetworks":
+        """Return networks of which each has the fold of its number, and made no epochs after it."""
+        plans = [PlannedNetwork(0, 0, fold) for fold in range(len(networks))]
+        return cls(networks, networks, plans, best_epochs=[1] * len(networks))
+
     @property
     def n_iter(self) -> int:
         """Return the largest number of epochs that a network made."""

@@ -1,0 +1,155 @@
+"""Fitted models of tables that go on with new rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import corpus
+from sklearn.metrics import log_loss
+from sklearn.utils import check_random_state
+
+import xpnet
+
+QUICK: dict[str, Any] = {"quality": 1, "random_state": 0}
+
+
+def period(rows: int, drift: float, seed: int) -> tuple[dict[str, Any], Any]:
+    """A table and labels, whose dependence on the columns moves with the drift."""
+    rng = np.random.default_rng(seed)
+    a, b, c = rng.normal(size=rows), rng.normal(size=rows), rng.choice(list("xyz"), rows)
+    logit = 3 * a * (c == "x") + 2 * (1 - drift) * b + drift * (1.6 * a - 2)
+    label = np.where(rng.random(rows) < 1 / (1 + np.exp(-logit)), "yes", "no")
+    return {"a": a, "b": b, "c": c}, label
+
+
+def loss(model: Any, table: dict[str, Any], labels: Any) -> float:
+    return float(log_loss(labels, model.predict_proba(table)))
+
+
+def test_a_refined_model_learns_the_new_period_and_forgets_less_of_the_old() -> None:
+    new = period(300, 0.4, 2)
+    later, earlier = period(1500, 0.4, 4), period(1500, 0.0, 3)
+    model = xpnet.TabularClassifier(**QUICK).fit(*period(1500, 0.0, 1))
+    before = loss(model, *later)
+    refinement = model.refine(*new)
+    alone = xpnet.TabularClassifier(**QUICK).fit(*new)
+    # Log losses of 1,500 rows have a standard deviation of about 0.015.
+    assert loss(model, *later) < before - 0.1
+    assert loss(model, *earlier) < loss(alone, *earlier) - 0.08
+    assert refinement.rows == 300
+    assert refinement.loss_after < refinement.loss_before
+    assert all(0 < epochs <= 30 for epochs in refinement.epochs)
+
+
+def test_no_epoch_is_kept_that_is_not_better() -> None:
+    table, labels = period(1500, 0.0, 1)
+    model = xpnet.TabularClassifier(**QUICK).fit(table, labels)
+    before = model.predict_proba(table)
+    shuffled = check_random_state(0).permutation(labels[:64])
+    few = {name: column[:64] for name, column in table.items()}
+    for share in (10.0, 1e-30):  # a step too far, and one that changes nothing
+        model.refine(few, shuffled, learning_rate_share=share)
+    refinement = model.refine(few, labels[:64], learning_rate_share=1e-30, max_iter=2)
+    assert refinement.epochs == (0,) and refinement.loss_after == refinement.loss_before
+    model = xpnet.TabularClassifier(**QUICK).fit(table, labels)
+    model.refine(few, labels[:64], learning_rate_share=1e-30, max_iter=2)
+    np.testing.assert_array_equal(model.predict_proba(table), before)
+
+
+def test_a_refined_model_is_saved_and_refined_again(tmp_path: Path) -> None:
+    model = xpnet.TabularClassifier(**QUICK).fit(*period(600, 0.0, 1))
+    new, newer, later = period(200, 0.5, 2), period(200, 1.0, 3), period(1000, 1.0, 4)
+    model.refine(*new)
+    model.save(tmp_path / "m.safetensors")
+    opened: Any = xpnet.load(tmp_path / "m.safetensors")
+    before = loss(opened, *later)
+    for each in (model, opened):
+        each.refine(*newer)
+    np.testing.assert_array_equal(opened.predict_proba(later[0]), model.predict_proba(later[0]))
+    assert loss(opened, *later) < before - 0.05
+    np.testing.assert_allclose(opened.feature_importances_.sum(), 1.0)
+
+
+def test_unknown_categories_stay_unknown_and_are_counted() -> None:
+    model = xpnet.TabularClassifier(**QUICK).fit(*period(600, 0.0, 1))
+    inputs = model.encoder_.get_feature_names_out().tolist()
+    table, labels = period(200, 0.5, 2)
+    table["c"] = np.where(table["c"] == "z", "new", table["c"])
+    refinement = model.refine(table, labels)
+    assert refinement.unknowns["c"]["unknown"] == np.count_nonzero(table["c"] == "new")
+    assert model.encoder_.get_feature_names_out().tolist() == inputs
+
+
+def test_rows_of_weight_0_are_not_there() -> None:
+    table, labels = period(300, 0.5, 2)
+    weight = np.repeat([1.0, 0.0], 150)
+    half = {name: column[:150] for name, column in table.items()}
+    models = [xpnet.TabularClassifier(**QUICK).fit(*period(600, 0.0, 1)) for _ in range(2)]
+    models[0].refine(table, labels, weight)
+    models[1].refine(half, labels[:150])
+    np.testing.assert_array_equal(*(model.predict_proba(table) for model in models))
+
+
+def test_intervals_and_range_of_a_regressor_follow_the_new_rows() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, size=(1600, 2))
+    model = xpnet.TabularRegressor(quality=2, random_state=0)
+    model.fit(x[:400], x[:400, 0] + 0.1 * rng.normal(size=400))
+    new = x[:, 0] + 0.3 + 0.3 * rng.normal(size=1600)
+    highest = model.target_[3, 0]
+    model.refine(x[400:1000], new[400:1000])
+    assert model.target_[3, 0] == max(highest, new[400:1000].max())
+    assert len(model.residuals_) >= 100
+    low, high = model.predict_interval(x[1000:], 0.9).T
+    holds = ((low <= new[1000:]) & (new[1000:] <= high)).mean()
+    assert holds == pytest.approx(0.9, abs=0.06)  # 600 rows, and a quantile of 150
+    assert np.mean(model.predict(x[1000:]) - x[1000:, 0]) == pytest.approx(0.3, abs=0.1)
+
+
+def test_few_new_rows_leave_the_intervals() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    model = xpnet.TabularRegressor(**QUICK).fit(x, x[:, 0])
+    before = model.residuals_
+    model.refine(x[:40], x[:40, 0] + 0.2)
+    np.testing.assert_array_equal(model.residuals_, before)
+
+
+@pytest.mark.parametrize("name", ["tabular_classifier", "tabular_regressor"])
+def test_models_of_files_of_releases_can_be_refined(name: str) -> None:
+    X, _ = corpus.numbers()
+    rows = corpus.table(X)
+    paths = sorted(corpus.FOLDER.glob(f"*/{name}.safetensors"))
+    assert paths
+    for path in paths:
+        model: Any = xpnet.load(path)
+        y = model.predict(rows)
+        y = y[::-1] if name == "tabular_classifier" else y + 10
+        refinement = model.refine(rows, y, learning_rate_share=0.3)
+        assert refinement.loss_after < 0.99 * refinement.loss_before
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        ({"y": ["yes"] * 199 + ["maybe"]}, "'maybe'"),
+        ({"rows": 10}, "16 new rows or more.*10"),
+        ({"learning_rate_share": 0.0}, "learning_rate_share"),
+        ({"max_iter": 0}, "max_iter"),
+    ],
+)
+def test_a_refused_refinement_changes_nothing(change: dict[str, Any], fact: str) -> None:
+    model = xpnet.TabularClassifier(**QUICK).fit(*period(600, 0.0, 1))
+    table, labels = period(200, 0.5, 2)
+    before = model.get_fitted_state()
+    rows = change.pop("rows", 200)
+    y = change.pop("y", labels)[:rows]
+    with pytest.raises(ValueError, match=fact):
+        model.refine({name: column[:rows] for name, column in table.items()}, y, **change)
+    assert model.get_fitted_state() is before
+
+
+def test_only_a_fitted_model_can_be_refined() -> None:
+    with pytest.raises(ValueError, match="not fitted"):
+        xpnet.TabularClassifier().refine(*period(200, 0.0, 1))
