@@ -33,8 +33,10 @@ def accuracy(run: Run, file: str) -> float:
         [str(12345678901234567890 + k) for k in range(4)],
         [str(10**24 + k) for k in range(4)],
         ["01234", "09999", "1234", "9999"],
+        ["-0123", "+0999", "-123", "999"],
+        [" 0123", "  0999", "123", "999"],
     ],
-    ids=["20 digits", "25 digits", "postcodes"],
+    ids=["20 digits", "25 digits", "postcodes", "signs", "spaces"],
 )
 def test_digits_that_name_things_stay_text(
     run: Run, monkeypatch: pytest.MonkeyPatch, values: list[str], by_blocks: bool

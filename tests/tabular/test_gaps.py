@@ -74,6 +74,23 @@ def test_digits_that_begin_with_zero_are_text(texts: list[str]) -> None:
     numpy.testing.assert_array_equal(encoded(texts * 10)[:4] @ numpy.ones(4), numpy.ones(4))
 
 
+def test_texts_that_differ_in_digits_alone_are_looked_at_for_themselves() -> None:
+    prices = [f"${x}.50" for x in range(10, 99)] * 4
+    words = ["room 12", "room 14", "room 15"]
+    with pytest.warns(UserWarning, match="'room 12', 'room 14', 'room 15' among numbers in 3"):
+        encoder = TableEncoder().fit({"c": prices + words})
+    assert encoder.forms_[0].words == tuple(words)
+    assert encoder.transform({"c": ["$10.50", "room 14"]})[1].tolist() == (
+        encoder.transform({"c": [None]})[0].tolist()
+    )
+    four = TableEncoder().fit({"c": [*prices, *words, "room 16"]})
+    assert four.forms_[0].kind == "category"
+    exact = [f"{2**53 - k},5" for k in range(40)]
+    assert TableEncoder().fit({"c": exact}).forms_[0].kind == "number"
+    whole = [str(2**53 - 1), "1,5", str(2**53 + 1)]
+    assert TableEncoder(min_frequency=1).fit({"c": whole * 20}).forms_[0].kind == "category"
+
+
 def test_missing_values_are_gaps_in_every_kind_of_column() -> None:
     rng = numpy.random.default_rng(0)
     is_gap = rng.random(200) < 0.2

@@ -22,6 +22,12 @@ MAX_OTHER_TEXTS = 3
 MAX_EXACT_INTEGER = 2**53
 """Largest whole number up to which float64 holds each one."""
 
+MAX_EXACT_DIGITS = 15
+"""Number of digits up to which float64 holds each whole number."""
+
+_NINES = str.maketrans("12345678", "99999999")
+_LATER_ZERO = re.compile("(?<=[09])0")
+"""A 0 that is not the first digit, where the others are 9."""
 _OTHER_MARK: dict[Decimal, Decimal] = {".": ",", ",": "."}
 _THOUSANDS = "'’ \u00a0\u202f"
 """Marks between thousands that are no decimal mark: apostrophes and spaces."""
@@ -155,21 +161,26 @@ class _NumberEvidence:
     example: str = ""
     is_whole: bool = True
 
-    def add(self, part: TextCounts) -> bool:
+    def add(self, shapes: Iterable[TextCounts]) -> bool:
         """Add some rows; return whether the column may still hold numbers.
 
         Digits that begin with 0, and those that float64 does not tell apart, are names.
+
+        shapes : the rows of each shape
         """
         possible = _possible_marks(self.decimal, self.thousands)
-        for text, count in zip(part.texts, part.counts.tolist(), strict=True):
-            self.rows += count
-            number = _number_of(text, self.decimal, possible)
+        for texts, counts in shapes:
+            self.rows += int(counts.sum())
+            number = _number_of(texts[0], self.decimal, possible)
             if number is None:
-                self.word_rows[text] += count
-            elif is_name_of_digits(text):
+                different = MAX_OTHER_TEXTS + 1  # more of them end the search
+                self.word_rows.update(dict(zip(texts[:different], counts.tolist(), strict=False)))
+            elif any(
+                map(is_name_of_digits, texts if len(texts[0]) > MAX_EXACT_DIGITS else texts[:1])
+            ):
                 return False
             else:
-                self._add_number(text, number)
+                self._add_number(texts[0], number)
             if len(self.word_rows) > MAX_OTHER_TEXTS or len(self.units) > 1:
                 return False
         return True
@@ -248,7 +259,8 @@ def numeric_text(
     for part in parts:
         if not len(part.texts):
             continue
-        candidates = [candidate for candidate in candidates if candidate.add(part)]
+        shapes = _by_shape(part)
+        candidates = [candidate for candidate in candidates if candidate.add(shapes)]
         if is_first:  # the first rows show most columns of words
             candidates = [one for one in candidates if _may_be_numeric(one)]
         is_first = False
@@ -256,6 +268,25 @@ def numeric_text(
             return None
     columns = [candidate.result(strictly=strictly) for candidate in candidates if candidate.rows]
     return next((column for column in columns if column is not None), None)
+
+
+def _by_shape(part: TextCounts) -> list[TextCounts]:
+    """Return the rows of each shape, the first one first.
+
+    Texts have one shape that differ only in digits that are not 0 at the beginning of a number, as
+    $1,306 and $2,050. They are numbers in the same formats, so that one of them is looked at.
+    """
+    joined = "\n".join(part.texts)
+    if joined.count("\n") != len(part.texts) - 1:
+        return [TextCounts([text], part.counts[k : k + 1]) for k, text in enumerate(part.texts)]
+    shapes = _LATER_ZERO.sub("9", joined.translate(_NINES)).split("\n")
+    places: dict[str, list[int]] = {}
+    for place, shape in enumerate(shapes):
+        places.setdefault(shape, []).append(place)
+    return [
+        TextCounts([part.texts[place] for place in own], part.counts[own])
+        for own in places.values()
+    ]
 
 
 def _may_be_numeric(candidate: _NumberEvidence) -> bool:

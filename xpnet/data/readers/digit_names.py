@@ -4,6 +4,7 @@ As numbers, 01234 and 1234 would be one value, and so would whole numbers beyond
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy
 import pyarrow
@@ -17,6 +18,10 @@ _BYTES_AT_ONCE = 2**16
 """Bytes of a text that are looked at together, which stay in a processor's cache."""
 _WITHIN_WORDS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:- ")
 """Bytes after which digits belong to a word, a date or a time."""
+_AFTER_NUMBERS = frozenset(_WITHIN_WORDS - frozenset(b" ")) | frozenset(b"./")
+"""Bytes before which digits belong to a word, a date, a time or a fraction."""
+_MAX_DIGITS = 24
+"""Number of digits of a cell that are looked at."""
 
 
 def may_begin_with_zero(parts: Iterable[bytes], encoding: str) -> bool:
@@ -26,26 +31,47 @@ def may_begin_with_zero(parts: Iterable[bytes], encoding: str) -> bool:
     """
     if not "0,".encode(encoding, "replace").endswith(b"0,"):  # as in UTF-16
         return True
-    last = b"\n"
+    last = b"\n\n"
     found = False
-    for part in parts:
+    for part in chain(parts, [bytes(b"\n" * (_MAX_DIGITS + 2))]):
         content = last + part
-        starts = range(0, 0 if found else len(content), _BYTES_AT_ONCE)
+        end = max(0, len(content) - _MAX_DIGITS - 2)
+        starts = range(0, 0 if found else end, _BYTES_AT_ONCE)
         found = found or any(
-            _begins_with_zero(content[start : start + _BYTES_AT_ONCE + 2]) for start in starts
+            _begins_with_zero(content[start : start + _BYTES_AT_ONCE + _MAX_DIGITS + 2])
+            for start in starts
         )
-        last = content[-2:]
+        last = content[end:]
     return found
 
 
 def _begins_with_zero(content: bytes) -> bool:
-    """Return whether a 0 and a digit stand behind another byte than those of numbers and words."""
+    """Return whether a 0 and further digits stand between other bytes than those of words.
+
+    A space or a sign may stand before the 0, unless a digit or a letter stands before these. The
+    first two bytes, and the last ones, are no beginning.
+    """
     characters = numpy.frombuffer(content, numpy.uint8)
-    before, middle, after = characters[:-2], characters[1:-1], characters[2:]
-    is_digit = after - ord("0") < 10  # unsigned numbers wrap around, here and below
+    is_digit = characters - ord("0") < 10  # unsigned numbers wrap around, here and below
+    before, middle = characters[1:-2], characters[2:-1]
     is_begin = before - ord(".") > ord("9") - ord(".")
-    begins = before[(middle == ord("0")) & is_digit & is_begin]
-    return any(mark not in _WITHIN_WORDS for mark in numpy.unique(begins).tolist())
+    begins = 2 + numpy.flatnonzero((middle == ord("0")) & is_digit[3:] & is_begin)
+    begins = begins[begins < len(characters) - _MAX_DIGITS]
+    before_each = characters[begins - 1]
+    is_shifted = (before_each == ord(" ")) | (before_each == ord("-"))
+    first = numpy.where(is_shifted, characters[begins - 2], before_each)
+    begins = begins[~_is_one_of(first, _AFTER_NUMBERS | frozenset(b"0123456789"))]
+    ends = begins + 1
+    for _ in range(_MAX_DIGITS - 2):
+        ends = ends + is_digit[ends]
+    return not _is_one_of(characters[ends], _AFTER_NUMBERS).all()
+
+
+def _is_one_of(characters: numpy.ndarray, some: frozenset[int]) -> numpy.ndarray:
+    """Return which of some bytes are among others: (bytes,) bool."""
+    table = numpy.zeros(256, bool)
+    table[list(some)] = True
+    return table[characters]
 
 
 def columns_of_names(batches: Iterable[pyarrow.RecordBatch]) -> dict[str, str]:
