@@ -37,6 +37,7 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning, learn_table, read_table
 from xpnet.tabular.columns.records import Table
 from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.encodings.training_inputs import InputMeans
 from xpnet.tabular.rows.division import RowLinks, folds_to_measure, split_off_rows, times_of
 
 MAX_COLUMNS = 100_000
@@ -202,7 +203,11 @@ class TableRows:
 
     def sample(self, maximum: int) -> "TableRows":
         """Return about ``maximum`` rows, at even distances; all of fewer rows."""
-        return self.take(slice(None, None, -(-len(self) // maximum)))
+        return self.take(self.sampled(maximum))
+
+    def sampled(self, maximum: int) -> numpy.ndarray:
+        """Return the indices of about ``maximum`` rows, at even distances."""
+        return numpy.arange(0, len(self), -(-len(self) // maximum))
 
     def table(self) -> pyarrow.Table:
         """Return all rows as one table."""
@@ -292,11 +297,17 @@ class NumberedRows(NamedTuple):
 
 
 class EncodedRows(Source):
-    """Inputs of a network: rows that are encoded as they are read. encoder : fitted"""
+    """Inputs of a network: rows that are encoded as they are read.
 
-    def __init__(self, rows: TableRows, encoder: TableEncoder, dtype: str) -> None:
+    encoder : fitted; means : the mean targets of training rows; none for other rows
+    """
+
+    def __init__(
+        self, rows: TableRows, encoder: TableEncoder, dtype: str, means: Sequence[InputMeans] = ()
+    ) -> None:
         self.rows: TableRows = rows
         self.encoder = encoder
+        self.own_means = [of_input.of_fitted_rows() for of_input in means]
         self.dtype: numpy.dtype = numpy.dtype(dtype)
         counts = [
             numpy.count_nonzero(rows.chosen[start:end])
@@ -307,8 +318,13 @@ class EncodedRows(Source):
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
         """Yield the rows of a block, some thousand at a time."""
+        first = int(self.starts[block])
         for table in self.rows.tables([block]):
-            yield numpy.asarray(self.encoder.transform(table)).astype(self.dtype, copy=False)
+            X = numpy.asarray(self.encoder.transform(table))
+            for means in self.own_means:
+                means.write(X, first)
+            first += len(X)
+            yield X.astype(self.dtype, copy=False)
 
 
 def split(rows: TableRows, fraction: float, seed: int, option: str) -> tuple[TableRows, TableRows]:

@@ -468,8 +468,10 @@ def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Tabula
     divides_here = by_blocks or is_linked or model.networks == 1
     fraction = settings.validation_size if divides_here else 0.0
     training, validation = split(rows, fraction, settings.seed, "--validation-size")
-    sample = training.sample(SAMPLE_ROWS)
-    encoder = _encoder_of(model, sample, settings.seed, max_width, len(training), len(rows))
+    places = training.sampled(SAMPLE_ROWS)
+    sample = training.take(places)
+    encoder = _new_encoder(model, sample, settings.seed, max_width, len(training), len(rows))
+    means = encoder.fit_sample(sample.table_with_forms(), sample.y, sample.links, places)
     pyarrow.default_memory_pool().release_unused()  # the rows need what the sample took
     if by_blocks:
         rows.frame.notes.append(
@@ -480,10 +482,11 @@ def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Tabula
             f"encodings are those of {len(sample):,} of {len(training):,} rows, at even distances"
         )
     parts: list[Any] = [
-        EncodedRows(part, encoder, settings.dtype) for part in (training, validation)
+        EncodedRows(training, encoder, settings.dtype, means),
+        EncodedRows(validation, encoder, settings.dtype),
     ]
     X, X_val = parts if by_blocks else [part.whole() for part in parts]
-    labelled: dict[str, object] = {"sample_weight": training.weight}
+    labelled: dict[str, object] = {"sample_weight": training.weight, "means": means}
     if len(validation):
         labelled |= {
             "X_val": X_val,
@@ -504,10 +507,10 @@ def _fit_rates(model: Any, rows: TableRows, settings: TrainSettings) -> Tabular:
     return model.set_fitted_state(fitted.with_residuals_per_exposure(weight))
 
 
-def _encoder_of(
+def _new_encoder(
     model: Tabular, sample: TableRows, seed: int, max_width: int, training_rows: int, all_rows: int
 ) -> TableEncoder:
-    """Return an encoder that is fitted on a sample of the training rows.
+    """Return an encoder for a sample of the training rows.
 
     max_width : maximum columns that each column may become
     """
@@ -516,7 +519,7 @@ def _encoder_of(
     assert isinstance(encoder, TableEncoder)  # no option of the command names another
     max_categories = max(GUARANTEED_CATEGORIES, MAX_ENCODED // all_rows)
     encoder.max_categories = min(encoder.max_categories, max_categories)
-    return encoder.fit(sample.table_with_forms(), sample.y)
+    return encoder
 
 
 def _callbacks(

@@ -21,6 +21,7 @@ from xpnet.learning.weights import none_if_uniform, nonzero_rows
 from xpnet.models.inputs import check_no_loader, like_rows, require
 from xpnet.tabular.columns.reading import ReadingRules
 from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.encodings.training_inputs import InputMeans
 from xpnet.tabular.ensemble.best_epoch import still_falls
 from xpnet.tabular.ensemble.cross_fit import CrossFit, needs_cross_fit
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
@@ -227,6 +228,7 @@ class Tabular(FittedAttributes, TabularParameters):
         X_val: Array | Source | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        means: Sequence[InputMeans] = (),
     ) -> Self:
         """Train on rows that a fitted encoder has encoded, such as those of a very large table.
 
@@ -249,6 +251,8 @@ class Tabular(FittedAttributes, TabularParameters):
             Their targets.
         sample_weight_val : array, shape (validation rows,), optional
             Their weights.
+        means : sequence of InputMeans, default ()
+            The inputs that are mean targets, by ``encoder.fit_sample``.
 
         Returns
         -------
@@ -271,7 +275,7 @@ class Tabular(FittedAttributes, TabularParameters):
         random_state = check_random_state(self.random_state)
         if validation is None:
             validation = self._folds(rows, random_state)
-        divided = DividedRows(rows, validation)
+        divided = DividedRows(rows, validation, means=means)
         return self._train(encoder, coding, divided, random_state, watching, started)
 
     def refine(

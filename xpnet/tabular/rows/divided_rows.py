@@ -5,11 +5,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from xpnet.tabular.encodings.training_inputs import (
-    InputMeans,
-    write_new_means,
-    write_training_means,
-)
+from xpnet.tabular.encodings.training_inputs import InputMeans
 from xpnet.tabular.rows.division import Fold
 from xpnet.training import LabeledRows
 
@@ -38,7 +34,8 @@ class DividedRows:
         weight = None if rows.weight is None else rows.weight[fold.training]
         X = rows.X[fold.training]
         if not isinstance(fold.training, slice):
-            write_training_means(X, self.means, fold.training)
+            for means in self.means:
+                means.write_training(X, fold.training)
         return LabeledRows(X, rows.Y[fold.training], weight)
 
     def validation_rows(self, fold: Fold, part: numpy.ndarray | None = None) -> LabeledRows:
@@ -52,7 +49,8 @@ class DividedRows:
         chosen = fold.validation if part is None else fold.validation[part]
         X = rows.X[chosen]
         if not isinstance(fold.training, slice):
-            write_new_means(X, self.means, fold.training, chosen)
+            for means in self.means:
+                means.write_new(X, fold.training, chosen)
         if fold.unseen_inputs is not None:
             X[:, fold.unseen_inputs] = 0
         return LabeledRows(X, rows.Y[chosen], None if rows.weight is None else rows.weight[chosen])
@@ -67,7 +65,7 @@ class DividedRows:
         fold = self.validation[0]
         training = fold.training
         assert not isinstance(training, slice)
-        for inputs, means in self.means:
+        for inputs, means, _ in self.means:
             rows.X[training, inputs] = means.of_training_rows(training)
             rows.X[fold.validation, inputs] = means.of_new_rows(training, fold.validation)
         order = numpy.concatenate([training, fold.validation])
