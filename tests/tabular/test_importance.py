@@ -96,6 +96,16 @@ def test_what_a_fit_keeps_and_measures_is_limited() -> None:
     assert len(samples[0].X) >= importance.MIN_ROWS
 
 
+@pytest.mark.parametrize(("limit", "rows"), [(None, 500), (1000.0, 500), (15.0, 375)])
+def test_a_short_limit_of_time_measures_fewer_rows(limit: float | None, rows: int) -> None:
+    """The limit leaves a few hundredths of itself to importances."""
+    model = TabularRegressor(**QUICK | {"max_iter": 1}, time_limit=limit)
+    model.fit(TABLE, NUMBERS, X_val=TABLE, y_val=NUMBERS)
+    samples = model.get_fitted_state().importances._samples
+    assert [len(sample.X) for sample in samples] == [rows, rows]
+    assert model.feature_importances_.argmax() == 1
+
+
 def test_pickles_have_the_values_and_no_rows(regressor: TabularRegressor) -> None:
     fitted = TabularRegressor(**QUICK).fit(TABLE, NUMBERS)
     copied = pickle.loads(pickle.dumps(fitted))

@@ -136,7 +136,9 @@ def run(settings: TrainSettings) -> None:
             report["folds"] = [scores["test"] for scores in measured]
         if written is not None:
             lines.stage = "measuring importances"
-            if report["seconds"] < MAX_OVERRUN * (settings.time_limit or inf):
+            # Other models that were trained since have limits of their own.
+            seconds = report["seconds"] if is_final else time.perf_counter() - started
+            if seconds < MAX_OVERRUN * (settings.time_limit or inf):
                 _ask_for_importances(model)
             written = replace_model(written, model, settings, report, rows.target_format)
     files = [*filter(None, [written]), *write_others(settings, report)]

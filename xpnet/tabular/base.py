@@ -88,9 +88,10 @@ class Tabular(FittedAttributes, TabularParameters):
         The epoch that each network kept.
     feature_importances_ : numpy.ndarray, shape (columns,)
         How much the predictions need each column: the rise of the loss of validation rows, at most
-        1,000 of them, with the values of the column shuffled, as a share of the sum over all
-        columns. It is computed when it is first asked for, and `save` writes it only then. Columns
-        that tell the same share their importance.
+        1,000 of them (50 for each second of a ``time_limit`` below 20), with the values of the
+        column shuffled, as a share of the sum over all columns. It is computed when it is first
+        asked for, and `save` writes it only then. Columns that tell the same share their
+        importance.
     coef_ : numpy.ndarray, shape (outputs, inputs), of one number (inputs,)
         The coefficients of a linear model, with ``hidden_layer_sizes=()`` alone, in the unit of the
         target, or of the logarithm of the mean or of the odds, of two classes of the second. They
@@ -528,7 +529,7 @@ class Tabular(FittedAttributes, TabularParameters):
         """
         fitted = replace(
             self._record(coding, encoder, trained),
-            importances=importances_of(encoder, trained, divided),
+            importances=importances_of(encoder, trained, divided, self.time_limit),
             rows=len(divided.rows.X),
             validation_loss=trained.validation_loss,
         )

@@ -23,6 +23,9 @@ MAX_KEPT_NUMBERS = 1 << 18
 """Maximum number of encoded numbers of these rows, which an estimator keeps: 1 MiB in float32."""
 MAX_PREDICTIONS = 1 << 17
 """Maximum number of rows times columns that are predicted, which takes about half a second."""
+SECONDS_FOR_ALL_ROWS = 20.0
+"""Limit of the time of a fit, in seconds, from which importances are measured on MAX_ROWS; with a
+shorter one rows are fewer in proportion, so that importances take a few hundredths of it."""
 MIN_ROWS = 16
 """Minimum number of rows of each network, in spite of both limits."""
 MAX_ROWS_AT_ONCE = 1 << 12
@@ -170,11 +173,12 @@ class Importances:
 
 
 def importances_of(
-    encoder: object, trained: TrainedNetworks, divided: DividedRows
+    encoder: object, trained: TrainedNetworks, divided: DividedRows, time_limit: float | None
 ) -> Importances | None:
     """Return the importances of a fit, which are computed later; None where rows are missing.
 
     trained : the networks, which are measured as they were before the epochs on all rows
+    time_limit : of the fit, in seconds; None for none
     """
     rows = divided.rows
     validation = divided.validation
@@ -186,6 +190,8 @@ def importances_of(
     inputs = rows.X.shape[1]
     columns = encoder.n_features_in_
     maximum = min(MAX_ROWS, MAX_KEPT_NUMBERS // inputs, MAX_PREDICTIONS // columns)
+    if time_limit is not None and time_limit < SECONDS_FOR_ALL_ROWS:
+        maximum = int(maximum * time_limit / SECONDS_FOR_ALL_ROWS)
     maximum = max(maximum // count, MIN_ROWS)
     rng = numpy.random.default_rng(0)
     samples = []
