@@ -30,13 +30,7 @@ def test_threads_of_a_kernel_do_not_race_and_each_barrier_is_needed(tmp_path: Pa
             "g++ has no ThreadSanitizer here (on Debian: apt-get install libtsan2, with libgcc's "
             "headers)"
         )
-    # Each block has shared memory of its own, where a declaration has its place.
-    declared = r"static char key; auto &\2 = *(\1(*)\3)host::shared(&key, sizeof(\1\3));"
-    text, count = re.subn(r"__shared__ (\w+) (\w+)((?:\[\w+\])+);", declared, SOURCE)
-    assert count == SOURCE.count("__shared__")
-    built = compiled(
-        text, "float64", tmp_path, "-O1", "-g", "-fsanitize=thread", header="cuda_on_tsan.h"
-    )
+    built = compiled(SOURCE, "float64", tmp_path, "-O1", "-g", "-fsanitize=thread")
     environment = {
         **with_helpers(os.environ, *filter(None, sys.path)),
         "LD_PRELOAD": libtsan(),

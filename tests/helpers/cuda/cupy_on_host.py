@@ -1,10 +1,12 @@
 """As much of CuPy as the backend uses, on the host: kernels are fibers, graphs calls in order.
 
 It lets what is written for a GPU run where there is none: ``xpnet_cupy.cuda`` in the tests, and
-with ``pytest -p helpers.cuda.cupy_on_host`` most of ``tests/gpu``. It shows that names, arguments
+with ``pytest -p helpers.cuda.cupy_on_host`` or ``python -m helpers.cuda.cupy_on_host [-c CODE |
+SCRIPT] [ARG ...]`` most of ``tests/gpu``. It shows that names, arguments
 and the order of calls are right; what a GPU does with them it cannot show.
 """
 
+import runpy
 import sys
 import tempfile
 import threading
@@ -98,7 +100,8 @@ class CublasLtLibrary:
     def cublasLtMatmul(self, *arguments: Any) -> int:
         stream, workspace = arguments[-1].value, arguments[-3].value
         assert stream == current().ptr, "a product on another stream"
-        self.workspaces.setdefault(workspace, set()).add(stream)
+        if current().capture is None:  # a captured product writes when its graph is launched
+            self.workspaces.setdefault(workspace, set()).add(stream)
         status = self._library.fake_status(*arguments)
         if status == 0:
             current().ask(lambda: self._library.cublasLtMatmul(*arguments))
@@ -225,3 +228,21 @@ def _is_cupys(module: str) -> bool:
     """Whether a module is CuPy's, or array-api-compat's for it."""
     roots = "cupy", "cupyx", "cupy_backends", "array_api_compat.cupy"
     return any(module == root or module.startswith(f"{root}.") for root in roots)
+
+
+def run_program(arguments: list[str]) -> None:
+    """Run a script, or code after ``-c``, for the whole process."""
+    pytest_configure()
+    sys.argv = arguments
+    if arguments[0] == "-c":
+        exec(arguments[1], {"__name__": "__main__"})
+    else:
+        sys.path.insert(0, str(Path(arguments[0]).parent))
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    # Of the module that the program imports: the state of the stand-in is there.
+    from helpers.cuda import cupy_on_host
+
+    cupy_on_host.run_program(sys.argv[1:])

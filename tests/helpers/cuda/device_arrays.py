@@ -40,9 +40,10 @@ class Pool:
     limit : of the bytes that it holds, free or not; 0 for none
     used : bytes of the arrays that live; held : those and the free ones, of all devices
     emptied : how often the free memory was given back to the driver
+    freed_in_captures : how often memory of a stream was given back during a capture of that stream
     """
 
-    limit = used = held = emptied = 0
+    limit = used = held = emptied = freed_in_captures = 0
 
     def __init__(self) -> None:
         self._free: dict[Any, list[Any]] = defaultdict(list)
@@ -54,7 +55,8 @@ class Pool:
         rounded = max(512, 1 << max(size - 1, 0).bit_length())
         arena = stream.device, stream.ptr, rounded
         free = self._free[arena]
-        memory = Memory(self, arena, free.pop() if free else self._from_driver(rounded))
+        items = free.pop() if free else self._from_driver(rounded)
+        memory = Memory(self, arena, items, stream)
         if stream.capture is None:
             items = memory.items
             stream.ask(lambda: items.fill(GARBAGE))
@@ -74,6 +76,7 @@ class Pool:
     def give_back(self, memory: "Memory") -> None:
         """Keep memory for the next array; the device may still read it."""
         self.used -= memory.items.size
+        self.freed_in_captures += memory.stream.capture is not None
         self._free[memory.arena].append(memory.items)
 
     def set_limit(self, size: int = 0) -> None:
@@ -120,8 +123,8 @@ def _aligned(size: int) -> Any:
 class Memory:
     """Memory of one array and its views, given back when the last of them is gone."""
 
-    def __init__(self, pool: Pool, arena: Any, items: Any) -> None:
-        self.pool, self.arena, self.items = pool, arena, items
+    def __init__(self, pool: Pool, arena: Any, items: Any, stream: Any) -> None:
+        self.pool, self.arena, self.items, self.stream = pool, arena, items, stream
 
     def __del__(self) -> None:
         self.pool.give_back(self)

@@ -35,9 +35,7 @@ def build(text: str, dtype: str, folder: Path, *, optimise: bool = True) -> ctyp
     return ctypes.CDLL(str(compiled(text, dtype, folder, "-O1" if optimise else "-O0")))
 
 
-def compiled(
-    text: str, dtype: str, folder: Path, *options: str, header: str = "cuda_on_host.h"
-) -> Path:
+def compiled(text: str, dtype: str, folder: Path, *options: str) -> Path:
     """The kernels of a source text as a shared library."""
     here = {
         name: parameters for name, parameters in KERNELS.items() if re.search(rf"\b{name}\b", text)
@@ -47,7 +45,7 @@ def compiled(
         "-", ""
     )  # a library of the same name would not be loaded anew
     source, library = folder / f"{stem}.cpp", folder / f"{stem}.so"
-    source.write_text(f'#include "{HERE}/{header}"\n{text}\n{glue}')
+    source.write_text(f'#include "{HERE}/cuda_on_host.h"\n{text}\n{glue}')
     real = "double" if dtype == "float64" else "float"
     # Contraction into fused multiply-adds is allowed on a GPU and off here, so that a host has one
     # answer.
@@ -72,9 +70,10 @@ def run_kernel(
     arguments: tuple[Any, ...],
     *,
     reversed: bool = False,
+    only: int = -1,
 ) -> None:
-    """Runs a kernel as CuPy's launches do: arrays by address, NumPy scalars by value, both through
-    a pointer.
+    """Run a kernel as CuPy's launches do: arrays by address, NumPy scalars by value, both through
+    a pointer. only : the number of the one block that runs, or -1 for all blocks
     """
     run = getattr(library, f"run_{name}")
     run.restype = ctypes.c_char_p
@@ -82,7 +81,7 @@ def run_kernel(
         np.array(np.uintp(a.ctypes.data) if isinstance(a, np.ndarray) else a) for a in arguments
     ]
     pointers = (ctypes.c_void_p * len(kept))(*(value.ctypes.data for value in kept))
-    if error := run(pointers, _three(grid), _three(block), int(reversed)):
+    if error := run(pointers, _three(grid), _three(block), int(reversed), ctypes.c_longlong(only)):
         raise RuntimeError(f"{name}: {error.decode()}")
 
 
@@ -92,9 +91,9 @@ def _entry(name: str, parameters: tuple[Parameter, ...]) -> str:
     )
     return (
         f'extern "C" const char *run_{name}'
-        "(void **a, unsigned *grid, unsigned *block, int reversed) {\n"
+        "(void **a, unsigned *grid, unsigned *block, int reversed, long long only) {\n"
         f"  return host::launch([](void **a) {{ {name}({values}); }}, a, grid, block, "
-        "reversed);\n}\n"
+        "reversed, only);\n}\n"
     )
 
 
