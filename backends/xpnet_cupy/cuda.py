@@ -7,7 +7,7 @@ CuPy is passed in, so that nothing here imports it.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,21 @@ SOURCE = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
 
 T = TypeVar("T")
+
+
+def made_once(make: Callable[..., Any]) -> Any:
+    """Keep what a function makes for its arguments, and make it once, though several threads ask
+    for it at the same time.
+    """
+    kept, lock = cache(make), threading.RLock()
+
+    @wraps(make)
+    def ask(*arguments: Any) -> Any:
+        with lock:
+            return kept(*arguments)
+
+    ask.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
+    return ask
 
 
 class Lane:
@@ -39,6 +54,13 @@ class Lane:
     @cached_property
     def copies(self) -> Any:
         """The stream of copies beside the work."""
+        return self._cupy.cuda.Stream(non_blocking=True)
+
+    @cached_property
+    def captures(self) -> Any:
+        """The stream that is captured. It has no memory: what another stream frees meanwhile, in
+        the order of that stream, becomes no part of a graph.
+        """
         return self._cupy.cuda.Stream(non_blocking=True)
 
     @cached_property
@@ -69,9 +91,11 @@ def entered(cupy: Any, stream: Any) -> Iterator[None]:
             caller.use()
 
 
-@cache
+@made_once
 def lane(cupy: Any, device: int) -> Lane:
-    """Return the lane of a device, which is the current one."""
+    """Return the lane of a device, which is the current one. There is one for each device: prepared
+    products have the address of its workspace.
+    """
     return Lane(cupy)
 
 
@@ -112,13 +136,13 @@ def retried(action: Callable[[], T], make_room: Callable[[], None]) -> T:
     return action()
 
 
-@cache
+@made_once
 def kernel(cupy: Any, dtype: str, name: str, device: int) -> Any:
     """Once for each device, since a module is loaded into one."""
     return _module(cupy, dtype).get_function(name)
 
 
-@cache
+@made_once
 def _module(cupy: Any, dtype: str) -> Any:
     """Return the kernels of a dtype, compiled at their first use."""
     real = "double" if dtype == "float64" else "float"

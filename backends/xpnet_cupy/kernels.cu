@@ -135,12 +135,12 @@ struct Exponential {
 
 // out = activation(x + bias), bias (cols,) or null; out may be x. A thread keeps to its columns and walks down rows.
 template <class Activation, class Items>
-__device__ void bias_activation_of(const Items *x, const Items *bias, Items *out, int rows, int cols) {
+__device__ void bias_activation_of(const Items *x, const Items *bias, Items *out, long long rows, long long cols) {
   const int width = sizeof(Items) / sizeof(real);
-  for (int col = blockIdx.x * blockDim.x + threadIdx.x; col < cols; col += gridDim.x * blockDim.x) {
+  for (long long col = blockIdx.x * blockDim.x + threadIdx.x; col < cols; col += gridDim.x * blockDim.x) {
     const Items b = bias ? bias[col] : Items{};
-    for (int row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
-      const long long at = (long long)row * cols + col;
+    for (long long row = blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += gridDim.y * blockDim.y) {
+      const long long at = row * cols + col;
       Items items = x[at];
       for (int k = 0; k < width; k++) {
         real &item = ((real *)&items)[k];
@@ -152,7 +152,7 @@ __device__ void bias_activation_of(const Items *x, const Items *bias, Items *out
 }
 
 template <class Activation>
-__device__ void bias_activation(const real *x, const real *bias, real *out, int rows, int cols) {
+__device__ void bias_activation(const real *x, const real *bias, real *out, long long rows, long long cols) {
   if (cols % PACK == 0 && aligned(x) && aligned(bias) && aligned(out))
     bias_activation_of<Activation>((const Pack *)x, (const Pack *)bias, (Pack *)out, rows,
                                    cols / PACK);
@@ -160,9 +160,9 @@ __device__ void bias_activation(const real *x, const real *bias, real *out, int 
     bias_activation_of<Activation>(x, bias, out, rows, cols);
 }
 
-#define BIAS_ACTIVATION(name, Activation)                                              \
-  KERNEL name(const real *x, const real *OR_NULL bias, real *out, int rows, int cols) { \
-    bias_activation<Activation>(x, bias, out, rows, cols);                             \
+#define BIAS_ACTIVATION(name, Activation)                                                           \
+  KERNEL name(const real *x, const real *OR_NULL bias, real *out, long long rows, long long cols) { \
+    bias_activation<Activation>(x, bias, out, rows, cols);                                          \
   }
 BIAS_ACTIVATION(bias_identity, Identity)
 BIAS_ACTIVATION(bias_relu, Relu)
@@ -192,11 +192,11 @@ __device__ void backward_bias(const real *d_out, const real *kept, real *d_x, re
                               int chunk) {
   __shared__ real parts[8][32];
   const int col = blockIdx.x * 32 + threadIdx.x;
-  const int first = blockIdx.y * chunk, last = min(first + chunk, rows);
+  const long long first = (long long)blockIdx.y * chunk, last = min(first + chunk, (long long)rows);
   real sum = 0;
   if (col < cols)
-    for (int row = first + threadIdx.y; row < last; row += 8) {
-      const long long at = (long long)row * cols + col;
+    for (long long row = first + threadIdx.y; row < last; row += 8) {
+      const long long at = row * cols + col;
       const real d = Activation::backward(d_out[at], kept[at]);
       if (d_x) d_x[at] = d;
       sum += d;
@@ -265,7 +265,7 @@ struct Rows {
 };
 
 // The rows of the batch that stands at `cursor` in the epoch whose data are at the addresses in `data`.
-__device__ inline Rows rows_at(const long long *data, int cursor, int rows, int members) {
+__device__ inline Rows rows_at(const long long *data, long long cursor, int rows, int members) {
   return {(const int *)data[ORDER], cursor, data[STEP], rows, members};
 }
 
@@ -291,7 +291,7 @@ __device__ inline Words philox(Words c, unsigned long long key0, unsigned long l
 // of 16 bits, in the stream that starts at the counter (0, 0, layer, updates made) is not below 65536 rate. NumPy counts
 // before it draws, hence the + 1. The rows here begin at row clock[FIRST_ROW] of the whole batch, or have their
 // POSITIONS in it. Member m draws as layer + m layers. A thread takes the items of a row that share a word. out may be x.
-KERNEL dropout(const real *x, real *out, const long long *data, const int *clock, long long key0, long long key1,
+KERNEL dropout(const real *x, real *out, const long long *data, const long long *clock, long long key0, long long key1,
                int layer, int layers, double rate, int rows, int members, int cols) {
   const real scale = 1 / (1 - rate);
   const unsigned long long updates = clock[UPDATES];
@@ -656,7 +656,7 @@ __device__ void loss_rows(const real *__restrict__ outputs, const real *__restri
 #define LOSS(name, body, Label, Group)                                                                               \
   KERNEL __launch_bounds__(Group::THREADS, 1)                                                                        \
   name(const real *__restrict__ outputs, const Label *OR_NULL labels, const real *OR_NULL weight,                    \
-       const long long *OR_NULL data, int *OR_NULL clock, const double *OR_NULL rates,                               \
+       const long long *OR_NULL data, long long *OR_NULL clock, const double *OR_NULL rates,                               \
        const real *OR_NULL total_weight, real *__restrict__ OR_NULL d_outputs, double *row_loss, int rows,           \
        int members, int cols, const real *OR_NULL numbers, int moves) {                                              \
     if (!data) {                                                                                                     \
@@ -782,7 +782,7 @@ MEMBER_BACKWARD(member_gelu_tanh_backward, GeluTanh, true)
 
 // The gradient of the scales of the inputs (members, cols), from that of the scaled inputs d (members rows, cols): each
 // member's sum over its rows of the batch. Blocks of (32, 8) threads: 32 columns of a member.
-KERNEL input_scale_gradient(const real *d, const long long *data, const int *clock, real *d_scale, int rows,
+KERNEL input_scale_gradient(const real *d, const long long *data, const long long *clock, real *d_scale, int rows,
                             int members, int cols) {
   __shared__ real parts[8][32];
   const Rows batch = rows_at(data, clock[CURSOR], rows, members);
@@ -830,7 +830,7 @@ __device__ inline void gather_rows(const real *__restrict__ x, const Rows &rows,
 
 // Before the first batch. arguments (DATA + 4,), in memory of the host: `data`, then as doubles the learning rate, the norm
 // that gradients may have, the weight of the batch and its FIRST_ROW. Goes back to the first row, and clears the sums.
-KERNEL begin(const volatile long long *arguments, int *clock, double *rates, long long *data, real *total_weight,
+KERNEL begin(const volatile long long *arguments, long long *clock, double *rates, long long *data, real *total_weight,
              double *row_loss, int rows, double *squares, int blocks) {
   FOR_EACH(i, rows) row_loss[i] = 0;
   FOR_EACH(i, blocks) squares[i] = 0;
@@ -869,7 +869,7 @@ __device__ inline void nadam_scales(double *rates, double t, double beta1, doubl
 }
 
 // The clock goes on to the next batch, and the numbers that depend on the count of updates follow. One thread.
-__device__ inline void tick(int *clock, double *rates, int factors, double beta1, double beta2, double weight_decay,
+__device__ inline void tick(long long *clock, double *rates, int factors, double beta1, double beta2, double weight_decay,
                             int epsilon_hat) {
   clock[UPDATES] = clock[NEXT_UPDATES];
   clock[CURSOR] = clock[NEXT_CURSOR];
@@ -881,7 +881,7 @@ __device__ inline void tick(int *clock, double *rates, int factors, double beta1
 
 // The next batch begins: the clock goes on, and the rows of the batch, times the scales of the members, are gathered
 // into out (members rows, cols), if there is one.
-KERNEL next_batch(const long long *data, int *clock, double *rates, int factors, double beta1, double beta2,
+KERNEL next_batch(const long long *data, long long *clock, double *rates, int factors, double beta1, double beta2,
                   double weight_decay, int epsilon_hat, const real *OR_NULL scale, real *OR_NULL out, int rows,
                   int members, int cols) {
   if (out) gather_rows((const real *)data[X], rows_at(data, clock[NEXT_CURSOR], rows, members), scale, out, cols);
@@ -889,7 +889,7 @@ KERNEL next_batch(const long long *data, int *clock, double *rates, int factors,
 }
 
 // total[0] = the sum of the weights of a batch, of members their mean, and by how much its losses count. One block.
-KERNEL batch_weight(const long long *data, const int *clock, double *rates, real *total, int rows, int members) {
+KERNEL batch_weight(const long long *data, const long long *clock, double *rates, real *total, int rows, int members) {
   const Batch batch = {(const real *)data[WEIGHT], nullptr, rows_at(data, clock[CURSOR], rows, members), true, 1};
   double sum = 0;
   for (long long row = thread_rank(); row < batch.count(); row += thread_count())
@@ -903,8 +903,8 @@ KERNEL batch_weight(const long long *data, const int *clock, double *rates, real
 
 // Outputs (members rows, cols) of a prediction, their mean over the members, go where they belong, and the next rows
 // begin after these.
-KERNEL put(const long long *data, int *clock, const real *x, int rows, int members, int cols) {
-  real *out = (real *)data[OUT] + (long long)clock[CURSOR] * cols;
+KERNEL put(const long long *data, long long *clock, const real *x, int rows, int members, int cols) {
+  real *out = (real *)data[OUT] + clock[CURSOR] * cols;
   const long long size = (long long)rows * cols;
   FOR_EACH(i, size) {
     real sum = x[i];
@@ -1070,7 +1070,7 @@ __device__ double update_all(real *__restrict__ param, const real *__restrict__ 
 template <class Rule>
 __device__ void update(real *__restrict__ param, const real *__restrict__ grad, real *__restrict__ first,
                        real *__restrict__ second, const Rule &rule, const Penalty &penalty, double *squares,
-                       double *rates, int *clock, int rows, long long size) {
+                       double *rates, long long *clock, int rows, long long size) {
   const bool counts = !clock || rates[SHARE] != 0;
   if (counts) {
     const real clip = clock ? rates[CLIP] : 1;
@@ -1088,7 +1088,7 @@ __device__ void update(real *__restrict__ param, const real *__restrict__ grad, 
 
 #define UPDATE_ENDS                                                                                              \
   const long long *OR_NULL bounds, int matrices, double lambda, int over_batch, const real *OR_NULL total_weight, \
-      double *OR_NULL squares, double *rates, int *OR_NULL clock, int rows, long long size
+      double *OR_NULL squares, double *rates, long long *OR_NULL clock, int rows, long long size
 #define PENALTY(share) Penalty{bounds, matrices, lambda, over_batch, weight_of(total_weight, rows), share}
 #define UPDATE_REST PENALTY(clock ? rates[SHARE] : 1), squares, rates, clock, rows, size
 

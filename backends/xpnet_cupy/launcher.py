@@ -27,6 +27,9 @@ UPDATE_BLOCKS = 1024
 The sums keep one number for each block, so memory and kernels must agree on it.
 """
 
+MAX_INT = 2**31 - 1
+"""Maximum of a number that a kernel takes as ``int``."""
+
 KERNELS = read_kernels(cuda.SOURCE)
 """The parameters of each kernel, in order."""
 
@@ -129,18 +132,19 @@ class Launcher:
 
         ``run`` must have run once before. The graph takes its memory on the card here.
         """
-        stream = self.cupy.cuda.get_current_stream()
+        captures = self.lane.captures
         with cuda.memory_errors(self.cupy):
-            stream.begin_capture()
-            try:
-                run()
-            except BaseException:
-                # A capture that went wrong ends with an error of its own.
-                with suppress(self.cupy.cuda.runtime.CUDARuntimeError):
-                    stream.end_capture()
-                raise
-            graph = stream.end_capture()
-            graph.upload(stream)
+            with cuda.entered(self.cupy, captures):
+                captures.begin_capture()
+                try:
+                    run()
+                except BaseException:
+                    # A capture that went wrong ends with an error of its own.
+                    with suppress(self.cupy.cuda.runtime.CUDARuntimeError):
+                        captures.end_capture()
+                    raise
+                graph = captures.end_capture()
+            graph.upload(self.cupy.cuda.get_current_stream())
         return graph.launch
 
     def mark(self) -> Any:
@@ -209,6 +213,11 @@ class Launcher:
         """Return an argument of a kernel as CuPy passes it on; InputError where it does not fit."""
         dtype = numpy.dtype(self.dtype if parameter.kind == "real" else _SCALARS[parameter.kind])
         if not parameter.is_array:
+            if parameter.kind == "int" and argument > MAX_INT:
+                raise InputError(
+                    f"A number of rows or columns of kernel {name} must be at most {MAX_INT}; "
+                    f"got {argument}. Split the array."
+                )
             return dtype.type(argument)
         if argument is None and parameter.may_be_missing:
             return numpy.uintp(0)

@@ -69,7 +69,7 @@ def as_read(launcher: Launcher, array: Array, dtype: str) -> Array:
 class EpochMemory:
     """The state of an epoch on the device: its arguments, clock and sums.
 
-    clock : (5,) int32: updates made and first row of the batch, now and for the next batch; first
+    clock : (5,) int64: updates made and first row of the batch, now and for the next batch; first
         row of a part
     rates : (10,) float64: learning rate, what follows from it and the number of the update, what
         losses and gradients are scaled by, the weight of all batches so far, whether a parameter is
@@ -86,7 +86,7 @@ class EpochMemory:
     def __init__(self, launcher: Launcher) -> None:
         xp = launcher.xp
         self._launcher = launcher
-        self.clock = xp.zeros(5, dtype=xp.int32)
+        self.clock = xp.zeros(5, dtype=xp.int64)
         self.rates = xp.zeros(RATES, dtype=xp.float64)
         self.data = xp.zeros(ADDRESSES, dtype=xp.int64)
         self.total_weight = xp.zeros(1, dtype=launcher.dtype)

@@ -250,9 +250,11 @@ class DensePlan(BatchPlan):
         self.d_layers = layers_of(self.spec, self.network.gradients) if memory.trains else []
 
     def gather(self) -> Launch:
+        """The rows of the batch, in one launch with the clock."""
         return launches.next_batch(self.launcher, self.spec.rule, self.epoch, self.x)
 
     def forward(self, output_activation: str) -> list[Launch]:
+        """Each layer with its activation, and dropout where it has that."""
         forward = []
         for k, activation in enumerate((*self.spec.activations, output_activation)):
             forward += self._layer(k, activation)

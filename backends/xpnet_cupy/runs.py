@@ -77,9 +77,7 @@ class Runs:
         spec, launcher, network, epoch = self.spec, self.launcher, self.network, self.epoch
         trains, squares = epoch is network, []
         if spec.l2 and not trains:
-            only_squares = Penalty(
-                network.bounds, spec.layers, over_batch=True, squares=epoch.squares
-            )
+            only_squares = Penalty(network.bounds, spec.layers, squares=epoch.squares)
             squares = [
                 launches.l2_penalty(launcher, network.params.flat, None, only_squares, rows=1)
             ]

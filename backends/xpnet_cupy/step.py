@@ -26,7 +26,7 @@ from xpnet.backend import (
     StepState,
     WeightedEpochs,
 )
-from xpnet.errors import MixedArraysError
+from xpnet.errors import InputError, MixedArraysError
 from xpnet.ops import Array
 from xpnet_cupy import cuda
 from xpnet_cupy.launcher import Launcher
@@ -36,6 +36,9 @@ from xpnet_cupy.runs import BATCHES_PER_GRAPH, Call, Runs
 
 NEXT_UPDATES = 2
 """Index in the clock of the number of updates made."""
+
+MAX_ORDERED_ROWS = 2**31
+"""Maximum number of rows that an order numbers, in 32 bits."""
 
 T = TypeVar("T")
 
@@ -81,7 +84,7 @@ class CudaStep(PrefetchedOrders, WeightedEpochs):
     ) -> None:
         self.spec, self.launcher, self._on_device = spec, launcher, on_device
         self._prefetched: PrefetchedOrder | None = None
-        with self._memory(f"A network of widths {spec.widths}"):
+        with self._memory(f"A network of widths {spec.widths}"), launcher.stream():
             network, inference = cuda.retried(
                 lambda: (NetworkMemory(spec, backend, launcher), EpochMemory(launcher)),
                 launcher.release_memory,
@@ -317,6 +320,11 @@ class CudaStep(PrefetchedOrders, WeightedEpochs):
                     f"{own}, got an array on {device}. Move it, or build the model from "
                     "arrays of that device."
                 )
+        if order is not None and X.shape[0] > MAX_ORDERED_ROWS:
+            raise InputError(
+                f"Rows in an order must be of at most {MAX_ORDERED_ROWS} rows; got "
+                f"{X.shape[0]} rows. Pass fewer rows at once."
+            )
         drops = positions is not None and any(self.spec.dropout)  # only dropout reads positions
         return EpochData(
             as_read(launcher, X, dtype),

@@ -335,6 +335,8 @@ def test_of_many_batches_a_recording_of_eight_is_replayed_within_the_first_epoch
         1,
         3,
     )  # and the first eight and the last eight launch by launch
+    # Once to load its kernels, then for each of the 40 batches.
+    assert launcher.launched.count("gradient_descent") == 1 + 40
 
 
 CLIPPED: dict[str, dict[str, Any]] = {
