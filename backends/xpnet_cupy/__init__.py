@@ -14,6 +14,7 @@ graph.
 ``cuda``        streams, lanes and compiled kernels of CuPy, and its errors where memory runs out
 ``cublaslt``    matrix products as cuBLASLt describes them, through ctypes
 ``kernels.cu``  the kernels
+``checked``     which assumptions of tests/gpu hold on this card
 
 Nothing here imports CuPy until the backend is asked for, and no device is touched until an array
 is.

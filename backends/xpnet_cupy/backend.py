@@ -4,6 +4,7 @@ when an array is.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
@@ -17,12 +18,18 @@ from xpnet.backend.precision import check_precision, get_precision
 from xpnet.errors import BackendError
 from xpnet.ops import Array
 from xpnet_cupy import cublaslt, cuda, operations
+from xpnet_cupy.checked import told_checks
 from xpnet_cupy.launcher import ACTIVATIONS, LOSSES, Launcher
 
 if TYPE_CHECKING:
     from xpnet_cupy.step import CudaStep
 
 Precision = Literal["fp32", "tf32", "bf16"]
+MAX_MEMBERS = 65_535
+"""Maximum number of members of a compiled step: kernels have a row of blocks for each, and CUDA
+takes no more along y.
+"""
+
 _CUDA_DEVICES = (2, 13)
 """DLPack's device types for memory on a GPU, and for memory that moves there by itself."""
 
@@ -57,6 +64,7 @@ class CupyBackend:
 
     def on_device(self) -> Any:
         """Make this backend's device CuPy's current one in a ``with`` block."""
+        _check_process()
         return self._cupy.cuda.Device(self._device)
 
     def asarray(self, data: Any, *, dtype: str | None = None) -> Array:
@@ -85,18 +93,22 @@ class CupyBackend:
         return f"cuda:{array.device.id}"
 
     def describe(self) -> dict[str, str]:
-        """CuPy, driver, toolkit, card, its memory, and the version of cuBLASLt."""
+        """CuPy, driver, toolkit, card, its memory, the version of cuBLASLt, and which assumptions
+        of tests/gpu hold on this card.
+        """
         runtime = self._cupy.cuda.runtime
         with self.on_device() as device:
             free, total = runtime.memGetInfo()
             card = runtime.getDeviceProperties(device.id)
+        name, driver = card["name"].decode(), _version(runtime.driverGetVersion())
         return {
             "cupy": self._cupy.__version__,
-            "driver": _version(runtime.driverGetVersion()),
+            "driver": driver,
             "toolkit": _version(runtime.runtimeGetVersion()),
-            "card": f"{card['name'].decode()}, cuda:{device.id} of {runtime.getDeviceCount()}",
+            "card": f"{name}, cuda:{device.id} of {runtime.getDeviceCount()}",
             "free memory": f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB",
             "cuBLASLt": library_version(_find_cublaslt(self._cupy).cublasLtGetVersion()),
+            "checks": told_checks(checked_machine(name, driver, self._cupy.__version__)),
         }
 
     def warmup(self) -> None:
@@ -113,6 +125,8 @@ class CupyBackend:
 
         if missing := set(spec.activations) - ACTIVATIONS:
             return f"the CUDA backend has no kernel for the activation {', '.join(sorted(missing))}"
+        if spec.members > MAX_MEMBERS:
+            return f"the CUDA backend has a compiled step for at most {MAX_MEMBERS:,} members"
         if spec.loss not in LOSSES:
             return "the CUDA backend has no compiled step for several targets of classes"
         with self.on_device() as device:
@@ -159,6 +173,7 @@ _on_device = cache(CupyBackend)
 
 def usable_cupy() -> Any:
     """CuPy, imported; BackendError where it is missing, or finds no GPU or not its libraries."""
+    _check_process()
     try:
         import cupy
     except ImportError as error:
@@ -176,7 +191,22 @@ def usable_cupy() -> Any:
             "Install or update the driver (nvidia-smi must list the card), or use backend='numba'."
         )
     _check_libraries(cupy)
+    _user.setdefault("process", os.getpid())
     return cupy
+
+
+_user: dict[str, int] = {}
+"""The number of the process that made the first backend, which began to use the GPU."""
+
+
+def _check_process() -> None:
+    """Raise BackendError in a process that was forked from the one that uses the GPU."""
+    if _user.get("process", os.getpid()) != os.getpid():
+        raise BackendError(
+            "Backend cupy must be used by the process that began to use the GPU; this one was "
+            "forked from it, and CUDA does not work here. Start processes by "
+            "multiprocessing.get_context('spawn')."
+        )
 
 
 def _check_libraries(cupy: ModuleType) -> None:
@@ -207,6 +237,11 @@ def _find_cublaslt(cupy: ModuleType) -> Any:
 def _cuda_major(cupy: ModuleType) -> int:
     """Return the major version of CUDA that CuPy was built for."""
     return cupy.cuda.runtime.runtimeGetVersion() // 1000
+
+
+def checked_machine(card: str, driver: str, cupy: str) -> str:
+    """Return the name under which checks are kept: they hold for a card, a driver and a CuPy."""
+    return f"{card}, driver {driver}, CuPy {cupy}"
 
 
 def _version(number: int) -> str:

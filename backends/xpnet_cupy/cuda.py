@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from xpnet.errors import DeviceMemoryError
 from xpnet_cupy import cublaslt
@@ -18,19 +18,20 @@ from xpnet_cupy.cublaslt import WORKSPACE_BYTES, CublasLt
 SOURCE = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def made_once(make: Callable[..., Any]) -> Any:
+def made_once(make: Callable[P, T]) -> Callable[P, T]:
     """Keep what a function makes for its arguments, and make it once, though several threads ask
     for it at the same time.
     """
     kept, lock = cache(make), threading.RLock()
 
     @wraps(make)
-    def ask(*arguments: Any) -> Any:
+    def ask(*arguments: P.args, **named: P.kwargs) -> T:
         with lock:
-            return kept(*arguments)
+            return kept(*arguments, **named)  # type: ignore[arg-type]
 
     ask.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
     return ask

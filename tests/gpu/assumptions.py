@@ -1,4 +1,4 @@
-"""Ten assumptions about a card, each checked in seconds: ``first_step.py seconds [NUMBER ...]``.
+"""Assumptions about a card, each checked in seconds: ``first_step.py seconds [NUMBER ...]``.
 
 A check says what it saw. One that fails says what that means, and where to look.
 """
@@ -6,6 +6,7 @@ A check says what it saw. One that fails says what that means, and where to look
 import ctypes
 import gc
 import statistics
+import subprocess
 import sys
 import time
 import traceback
@@ -16,7 +17,9 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 from first_step import LARGE, SMALL, epoch, made, nodes
-from xpnet_cupy import cublaslt
+from xpnet_cupy import CupyBackend, cublaslt
+from xpnet_cupy.backend import checked_machine
+from xpnet_cupy.checked import keep_checks
 from xpnet_cupy.cublaslt import (
     FORWARD,
     INPUT_GRADIENT,
@@ -26,7 +29,7 @@ from xpnet_cupy.cublaslt import (
     Product,
     mask_stride,
 )
-from xpnet_cupy.launcher import Launcher
+from xpnet_cupy.launcher import KERNELS, LOSSES, Launcher
 
 import xpnet
 
@@ -49,6 +52,10 @@ SPIN = """extern "C" __global__ void spin(long long n) {
   long long start = clock64();
   while (clock64() - start < n) {}
 }"""
+LARGEST_BLOCKS = dict.fromkeys(("finish", "clip", "batch_weight"), 512) | dict.fromkeys(
+    set(LOSSES) - {"softmax_cross_entropy"} | {"gamma_deviance"}, 128
+)
+"""Threads of a block of the kernels that have others than 256."""
 ON_A_HOST = hasattr(cupy, "pool")
 """Whether this is the stand-in for CuPy."""
 
@@ -111,7 +118,8 @@ def product_cases(shape: tuple[int, int, int], dtype: str) -> list[ProductCase]:
     d_weight, plain = empty(inputs, outputs), empty(inputs, outputs)
     d_bias, sums = empty(outputs), empty(inputs)
     members = tuple(cupy.asarray(np.stack([host[name]] * 3)) for name in ("W", "X"))
-    of_members = empty(3, rows, outputs)
+    of_members, biased_members = empty(3, rows, outputs), empty(3, rows, outputs)
+    biases = rng.standard_normal((3, outputs))  # at addresses that 16 bytes need not divide
 
     def case(name: str, product: Product, *arguments: Any) -> ProductCase:
         return ProductCase(name, product, *arguments)
@@ -155,6 +163,15 @@ def product_cases(shape: tuple[int, int, int], dtype: str) -> list[ProductCase]:
         ),
         case("none", WEIGHT_GRADIENT, gradient, plain, None, None, [(plain, X.T @ d)]),
         case("members", FORWARD, members, of_members, None, None, [(of_members, [X @ W] * 3)]),
+        case(
+            "members with biases",
+            replace(FORWARD, epilogue="bias"),
+            members,
+            biased_members,
+            cupy.asarray(biases.astype(dtype)),
+            None,
+            [(biased_members, X @ W + biases.astype(dtype)[:, None].astype("float64"))],
+        ),
     ]
 
 
@@ -404,6 +421,83 @@ def other_device(small: bool) -> Iterator[str]:
         raise Differs(f"the losses on the host are {wanted}")
 
 
+def memory_pools(small: bool) -> Iterator[str]:
+    """A training whose memory comes from a pool that frees in the order of streams."""
+    ends = []
+    pools: list[Any] = [None] if ON_A_HOST else [cupy.cuda.MemoryAsyncPool().malloc, None]
+    for pool in pools:
+        if not ON_A_HOST:
+            cupy.cuda.set_allocator(pool or cupy.get_default_memory_pool().malloc)
+        step, X, Y = made(SMALL, 20 if small else 1000)
+        for _ in range(4):
+            epoch(step, X, Y, 8)
+            gc.collect()
+        ends.append(cupy.asnumpy(step.params.flat))
+        del step, X, Y
+        gc.collect()
+    yield f"{len(pools)} pools"
+    if not np.array_equal(ends[0], ends[-1]):
+        raise Differs("parameters depend on the pool")
+
+
+def many_numbers(small: bool) -> Iterator[str]:
+    """The gradient of a last row that lies beyond 2^31 numbers."""
+    features, rows = (4, 20) if small else (784, 2_800_000)
+    if not ON_A_HOST and cupy.cuda.runtime.memGetInfo()[0] < 5 * rows * features * 4:
+        yield "the card has too little memory"
+        return
+    step, few, _ = made((features, 8, 3), 1)
+    X, Y = cupy.zeros((rows, features), dtype="float32"), cupy.zeros(rows, dtype="int64")
+    weight = cupy.zeros(rows, dtype="float32")
+    X[-1], weight[-1] = few[0], 1
+    losses = [step.gradient(few, Y[:1]), step.gradient(X, Y, sample_weight=weight)]
+    losses.append(step.gradient(X, Y, rows=np.array([rows - 1])))
+    yield f"{rows * features} numbers: {losses}"
+    if not np.allclose(losses, losses[0], rtol=1e-5):
+        raise Differs(f"the losses of one row are {losses}")
+
+
+LEAVES = """import sys
+import numpy as np
+import xpnet
+model = xpnet.FeedforwardNeuralNet(8, 16, 3, rng=0, backend="cupy")
+X, Y = np.ones((40, 8)), np.arange(40) % 3
+model.fit(X, Y, epochs=3, batch_size=8)
+for _ in range(3):
+    model.predict(X)
+sys.modules["kept"] = model
+"""
+
+
+def ends(small: bool) -> Iterator[str]:
+    """A process that holds a step when it ends."""
+    if ON_A_HOST:
+        yield "a host has no driver that ends first"
+        return
+    ended = subprocess.run([sys.executable, "-c", LEAVES], capture_output=True, text=True)
+    yield f"exit code {ended.returncode}"
+    if ended.returncode or ended.stderr:
+        raise Differs(f"it ended with {ended.returncode} and said {ended.stderr[-300:]}")
+
+
+def launch_limits(small: bool) -> Iterator[str]:
+    """Kernels with their largest blocks, as the card's driver describes them."""
+    if ON_A_HOST:
+        yield "a host has no registers to share"
+        return
+    tight = []
+    for dtype in ("float32", "float64"):
+        launcher = Launcher(cupy, dtype)
+        for name in KERNELS:
+            most = launcher.kernel(name).attributes["max_threads_per_block"]
+            needed = LARGEST_BLOCKS.get(name, 512 if name.endswith("_block") else 256)
+            if most < (128 if name.endswith("_warp") else needed):
+                tight.append(f"{name} of {dtype}: {most} threads")
+    yield f"{len(KERNELS)} kernels"
+    if tight:
+        raise Differs("; ".join(tight))
+
+
 CHECKS = (
     Check(
         "NVRTC and cuBLASLt of CuPy's CUDA are there; pinned memory has one address",
@@ -444,7 +538,7 @@ CHECKS = (
     Check(
         "beside the device's work an epoch takes the host 200 us at most",
         "small networks wait for Python",
-        "`CudaStep._run` under a profiler",
+        "`CudaStep._request` under a profiler",
         host_time,
     ),
     Check(
@@ -454,23 +548,52 @@ CHECKS = (
         arguments_are_read,
     ),
     Check(
-        "a step may be dropped while its work is queued",
-        "a kernel reads addresses from memory that has another owner",
-        "`EpochMemory.__del__` in memory.py",
-        dropped_steps,
-    ),
-    Check(
         "arrays on another card than the current one train there",
         "networks compute with arrays of two cards, or with numbers that have not come",
         "`on_device` in xpnet/backend/contract.py, and who enters it",
         other_device,
     ),
+    Check(
+        "a training has the same bits whatever pool gives the memory",
+        "memory that is freed during a capture becomes part of a graph",
+        "`Launcher.capture` in launcher.py, and `Lane.captures` in cuda.py",
+        memory_pools,
+    ),
+    Check(
+        "rows beyond 2^31 numbers are read where they lie",
+        "large data train by other rows, or end with an illegal address",
+        "64-bit indices in kernels.cu; products of cuBLASLt with so many rows",
+        many_numbers,
+    ),
+    Check(
+        "a process that holds a step ends without an error",
+        "each program ends with a message of CUDA, or with an exit code that is not 0",
+        "`forget_all` in runs.py, and `EpochMemory.__del__` in memory.py",
+        ends,
+    ),
+    Check(
+        "every kernel may have as many threads in a block as it is launched with",
+        "a launch fails with cudaErrorLaunchOutOfResources",
+        "`__launch_bounds__` in kernels.cu",
+        launch_limits,
+    ),
+    Check(
+        "a step may be dropped while its work is queued",
+        "a kernel reads addresses from memory that has another owner",
+        "`EpochMemory.__del__` in memory.py",
+        dropped_steps,
+    ),
 )
 
 
 def run_checks(numbers: Sequence[int], small: bool) -> int:
-    """Run some checks, or all; returns how many failed."""
-    failures = 0
+    """Run some checks, or all; returns how many failed. `xpnet doctor` shows the outcomes on a
+    card.
+    """
+    outcomes: dict[int, bool] = {}
+    facts = CupyBackend().describe()
+    card = facts["card"].partition(",")[0]
+    machine = "" if ON_A_HOST else checked_machine(card, facts["driver"], facts["cupy"])
     for number, check in enumerate(CHECKS, 1):
         if numbers and number not in numbers:
             continue
@@ -479,12 +602,16 @@ def run_checks(numbers: Sequence[int], small: bool) -> int:
         try:
             for line in check.see(small):
                 sys.stdout.write(f"     {line}\n")
-            outcome = "ok"
+            outcome = f"check {number} ok"
+            outcomes[number] = True
         except Exception as error:
-            failures += 1
+            outcomes[number] = False
             if not isinstance(error, Differs):
                 traceback.print_exc(limit=-3, file=sys.stdout)
-            outcome = f"DIFFERS: {error}\n     means: {check.means}\n     look at: {check.look}"
+            where = f"means: {check.means}\n     look at: {check.look}"
+            outcome = f"check {number} DIFFERS: {error}\n     {where}"
         sys.stdout.write(f"     {outcome}, {time.perf_counter() - started:.1f} s\n")
         sys.stdout.flush()
-    return failures
+        if machine:
+            keep_checks(machine, outcomes)
+    return list(outcomes.values()).count(False)

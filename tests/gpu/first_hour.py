@@ -1,12 +1,13 @@
 """A card's first hour: ``make gpu-first``, or ``python tests/gpu/first_hour.py -o out/gpu-first``.
 
-Part after part, each in a process of its own and under ten minutes, those that say most first: what
-the machine is, what a step consists of, every way to train, times, tests; then sizes of batches,
-NVIDIA's checkers over the smallest cases, and the benchmarks beside PyTorch and JAX. What a part
-says is on disk when it ends, ``report.md`` shows the parts that have ended, and all of it is packed
-beside the folder. It needs what ``INSTALL`` names; a part that lacks a package is left out.
-``--wheels FOLDER`` installs what else is there, without an index. ``--seconds`` is what all may
-take together. A test that was left out is a failure, but for the reasons in ``EXPECTED_SKIPS``.
+Part after part, each in a process of its own and under ten minutes, those that say most first.
+After ten minutes ``claims.md`` says which sentences of the pages hold on the card; after thirty the
+times of xpnet are written, after sixty those of PyTorch and JAX beside them, as a table that is put
+into ``bench/results``. What a part says is on disk when it ends, ``report.md`` shows the parts that
+have ended, and all of it is packed beside the folder. It needs what ``INSTALL`` names; a part that
+lacks a package is left out. ``--wheels FOLDER`` installs what else is there, without an index.
+``--seconds`` is what all may take together. A test that was left out is a failure, but for the
+reasons in ``EXPECTED_SKIPS``.
 ``--rehearse`` runs the parts over a stand-in for CuPy where there is no card; its times mean
 nothing.
 """
@@ -24,13 +25,19 @@ import sys
 import tarfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))  # which an isolated interpreter leaves out
+from claims import claims_table  # noqa: E402
+
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
-SECONDS, GRACE = 580, 15  # of a part, and what it is given to end by itself
+RESULTS = ROOT / "bench" / "results"
+SECONDS, GRACE = 580, 15  # of a part at most, and what it is given to end by itself
+MILESTONES = {10: "the claims of the pages are decided", 30: "times are written", 60: "peers, too"}
+"""What is known so many minutes after the beginning: the limits of the parts add up to less."""
 SHORTEST = 20  # seconds for which a part is still begun
 CANNOT_REHEARSE = (
     "not precision and not wait_for and not nodes and not touches and not out_of_memory "
@@ -81,6 +88,8 @@ class Part:
     test : whether to leave it out is a failure
     whole : whether the report shows all that it says, and not the end alone
     kernels_only : whether a checker looks at xpnet's own kernels alone
+    milestone : of ``MILESTONES``, by which it has ended; limit : its seconds
+    measures : whether it writes benchmarks, which become a table in ``bench/results``
     """
 
     name: str
@@ -93,6 +102,9 @@ class Part:
     whole: bool = False
     rehearsed: bool = True
     kernels_only: bool = False
+    milestone: int = 60
+    limit: int = SECONDS
+    measures: bool = False
 
 
 def parts(output: Path, rehearse: bool) -> list[Part]:
@@ -112,15 +124,19 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
         )
         for what in ("operations", "step", "arrays")
     ]
+    operations, training, arrays = tests
     small = ["--small"] if rehearse else []
+    suite = ["-m", "xpnet_bench", "--suite", "gpu", "-o", str(output / "bench")]
     return [
-        Part("card", "The card and its driver.", [], program="nvidia-smi"),
+        Part("card", "The card and its driver.", [], program="nvidia-smi", milestone=10, limit=15),
         Part(
             "cupy",
             "Whether xpnet can use the card, through CuPy.",
             ["-c", CUPY],
             needs=BASE,
             required=True,
+            milestone=10,
+            limit=45,
         ),
         Part(
             "step",
@@ -129,40 +145,76 @@ def parts(output: Path, rehearse: bool) -> list[Part]:
             [step, "counts", *small],
             needs=BASE,
             whole=True,
+            milestone=10,
+            limit=60,
         ),
         Part(
             "smallest",
             "Every way to train, over few rows: each must give the same losses.",
             [step, "smallest"],
             needs=BASE,
+            milestone=10,
+            limit=60,
         ),
         Part(
             "seconds",
-            "Ten assumptions about the card; one that does not hold says what that means.",
+            "Assumptions about the card; one that does not hold says what that means.",
             [step, "seconds", *small],
             needs=BASE,
             whole=True,
+            milestone=10,
+            limit=150,
         ),
-        Part("times", "What a step takes.", [step, "times", *small], needs=BASE, whole=True),
-        *tests,
+        replace(training, milestone=10, limit=120),
+        Part(
+            "times",
+            "What a step takes.",
+            [step, "times", *small],
+            needs=BASE,
+            whole=True,
+            milestone=10,
+            limit=120,
+        ),
+        Part(
+            "bench",
+            "The benchmarks of xpnet alone, above what the card needs at the least.",
+            [*suite, "--backend", "cupy", "--peer", "none"],
+            needs=BENCH,
+            rehearsed=False,
+            milestone=30,
+            measures=True,
+        ),
+        replace(operations, milestone=30, limit=150),
+        replace(arrays, milestone=30, limit=150),
         Part(
             "sizes",
             "What a step takes by the size of batches.",
             [step, "sizes", *small],
             needs=BASE,
             whole=True,
+            milestone=30,
+            limit=120,
         ),
-        Part("doctor", "What xpnet sees.", ["-c", DOCTOR], needs=COMMAND_LINE, whole=True),
+        Part(
+            "doctor",
+            "What xpnet sees.",
+            ["-c", DOCTOR],
+            needs=COMMAND_LINE,
+            whole=True,
+            milestone=30,
+            limit=60,
+        ),
+        Part(
+            "peers",
+            "Beside PyTorch, as it is, compiled and captured, and JAX: bench/report.html.",
+            suite,
+            needs=BENCH,
+            rehearsed=False,
+            measures=True,
+        ),
         _check("memcheck", "Reads and writes out of bounds, and misaligned ones"),
         _check("racecheck", "Threads that use shared memory with no barrier between"),
         _check("synccheck", "Barriers that not all threads come to"),
-        Part(
-            "bench",
-            "Beside PyTorch and JAX; the report is bench/report.html.",
-            ["-m", "xpnet_bench", "--suite", "gpu", "-o", str(output / "bench")],
-            needs=BENCH,
-            rehearsed=False,
-        ),
     ]
 
 
@@ -181,6 +233,7 @@ def _check(tool: str, finds: str) -> Part:
         needs=BASE,
         rehearsed=False,
         kernels_only=True,
+        limit=390,
     )
 
 
@@ -254,18 +307,38 @@ def main() -> int:
         write_report(
             output, [(p, ended[p.name]) for p in every if p.name in ended], options.rehearse
         )
+        _write_claims(output, ended)
+        if part.measures and not options.rehearse:
+            _keep_benchmarks(output / "bench", RESULTS)
         sys.stdout.write(f"  {ended[part.name]}\n")
-        missing = ended[part.name].startswith("left out")
-        failed |= ended[part.name].startswith("failed") or (
-            missing and (part.test or part.required)
-        )
+        missing, broken = (ended[part.name].startswith(word) for word in ("left out", "failed"))
+        failed |= broken or (missing and (part.test or part.required))
         if part.required and missing:
             sys.stdout.write(f"  Install what is missing: {INSTALL}\n")
-        elif failed and part.required:
+        elif part.required and broken:
             sys.stdout.write(f"{said}Nothing further can be run.\n")
             break
     sys.stdout.write(f"The report is {output / 'report.md'}; all is in {pack(output)}.\n")
     return int(failed)
+
+
+def _write_claims(output: Path, ended: dict[str, str]) -> None:
+    """claims.md: which sentences of the pages hold, by the parts and checks so far."""
+    path = output / "seconds.txt"
+    said = path.read_text(encoding="utf-8") if path.exists() else ""
+    told = re.findall(r"^ +check (\d+) (ok|DIFFERS)", said, flags=re.MULTILINE)
+    checks = {int(number): word == "ok" for number, word in told}
+    (output / "claims.md").write_text(claims_table(ended, checks), encoding="utf-8")
+
+
+def _keep_benchmarks(measured: Path, results: Path) -> None:
+    """Copy a report and its numbers to the folder of the card among the results."""
+    name = re.sub(r"[^a-z0-9]+", "-", card().partition("(")[0].partition(":")[2].lower()).strip("-")
+    folder = results / (name or "gpu")
+    for file in ("report.md", "results.json"):
+        if (measured / file).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(measured / file, folder / file)
 
 
 def _earlier(path: Path) -> dict[str, str]:
@@ -316,7 +389,7 @@ def run(part: Part, output: Path, rehearse: bool, left: float = SECONDS) -> tupl
             start_new_session=True,
         )
         try:
-            code: int | None = process.wait(min(SECONDS, max(left, 1)))
+            code: int | None = process.wait(min(part.limit, SECONDS, max(left, 1)))
         except subprocess.TimeoutExpired:
             code = None
             _end(process)
@@ -375,7 +448,7 @@ def _command(part: Part, rehearse: bool) -> tuple[list[str], dict[str, str]]:
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     if "pytest" in part.command:
         return [sys.executable, *part.command, "-p", "helpers.cuda.cupy_on_host"], environment
-    return [sys.executable, str(HERE / "stand_in.py"), *part.command], environment
+    return [sys.executable, "-m", "helpers.cuda.cupy_on_host", *part.command], environment
 
 
 def write_report(output: Path, results: list[tuple[Part, str]], rehearse: bool) -> None:

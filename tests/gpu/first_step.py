@@ -254,7 +254,7 @@ def microseconds(run: Callable[[], Any], rounds: int = 11) -> list[float]:
 
 
 def seconds(small: bool) -> None:
-    """Ten assumptions, or those of some numbers; ends with 1 where one does not hold."""
+    """All assumptions, or those of some numbers; ends with 1 where one does not hold."""
     from assumptions import run_checks
 
     numbers = [int(argument) for argument in sys.argv[2:] if argument.isdigit()]

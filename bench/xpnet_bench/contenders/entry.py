@@ -87,6 +87,7 @@ ENTRIES = (
     Entry("torch.compile", TORCH, "compile", "torch", "peer", IMPORTS["torch"]),
     Entry("torch.autocast", TORCH, "autocast", "torch", "peer", "", TRAINING, (), BFLOAT16_BITS),
     Entry("torch-cuda", TORCH, "cuda", "torch", "peer", IMPORTS["cuda"], (*CPU, *GPU)),
+    Entry("torch-cuda.compile", TORCH, "cuda-compile", "torch", "peer", "", GPU),
     Entry("torch-cuda.captured", TORCH, "cuda-captured", "torch", "peer", "", GPU),
     Entry("jax", JAX, "cpu", "jax", "peer", IMPORTS["jax"]),
     Entry("jax-cuda", JAX, "cuda", "jax", "peer", "", GPU, CUDA_OF_JAX),

@@ -161,8 +161,8 @@ NETWORKS: dict[str, type[TorchNetwork]] = {"cuda-captured": CapturedNetwork, "dd
 
 
 class Torch(Contender):
-    """PyTorch; the variant is ``eager``, ``compile``, ``autocast``, ``cuda``, ``cuda-captured``, or
-    ``ddp`` in a process of ranks.
+    """PyTorch; the variant is ``eager``, ``compile``, ``autocast``, ``cuda``, ``cuda-compile``,
+    ``cuda-captured``, or ``ddp`` in a process of ranks.
     """
 
     def __init__(self, variant: str) -> None:
@@ -171,7 +171,7 @@ class Torch(Contender):
         if variant.startswith("cuda") and not torch.cuda.is_available():
             raise BackendError("PyTorch finds no CUDA device")
         self.device = torch.device("cuda" if variant.startswith("cuda") else "cpu")
-        self.compiled = variant == "compile"
+        self.compiled = variant in ("compile", "cuda-compile")
         self._network: TorchNetwork | None = None
         self.softmax = self._maybe_compiled(lambda x: torch.softmax(x, dim=1))
         self.relu = self._maybe_compiled(lambda x: torch.relu(x))

@@ -133,7 +133,10 @@ class TestArrays:
         with cupy.pool.limited(0), pytest.raises(DeviceMemoryError, match=message):
             backend.asarray(np.ones(1 << 17))
 
-    def test_it_describes_driver_toolkit_card_and_memory(self, backend: CupyBackend) -> None:
+    def test_it_describes_driver_toolkit_card_and_memory(
+        self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("xpnet_cupy.checked.PATH", tmp_path / "none.json")
         assert backend.describe() == {
             "cupy": "14.2.0",
             "driver": "13.1",
@@ -141,6 +144,7 @@ class TestArrays:
             "card": "a host, cuda:0 of 2",
             "free memory": "1.0 of 2.0 GiB",
             "cuBLASLt": "13.2.1",
+            "checks": "none made with this card, driver and CuPy",
         }
 
     def test_the_device_of_the_arrays_is_used(self, cuda: Any) -> None:

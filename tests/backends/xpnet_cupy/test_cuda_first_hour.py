@@ -1,5 +1,6 @@
 """The command for a new card, rehearsed: parts end on their own, and what they say is kept."""
 
+import json
 import os
 import re
 import runpy
@@ -160,7 +161,7 @@ def test_the_rehearsal_counts_launches_and_sees_the_card(tmp_path: Path) -> None
     subprocess.run([*command, *parts], check=True, capture_output=True, timeout=500)
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "a host, cuda:0 of 2" in report and "left out: it needs a card" in report
-    assert "DIFFERS" not in report and "10 arrays on another card" in report
+    assert "DIFFERS" not in report and "check 14 ok" in report
     # Eight nodes a batch; one before the first, one after the last.
     graphs = ("8 batches: 65 nodes", "8 batches: 64 nodes", "4 batches: 33 nodes")
     assert (
@@ -281,3 +282,142 @@ def test_a_warning_of_pytorchs_import_fails_no_test(
         with pytest.raises(pytest.skip.Exception, match="this PyTorch has no CUDA"):
             tests["test_torch_tensors_are_taken_without_a_copy"](backend=None)
     sys.modules.pop("torch")
+
+
+MINUTE = 60
+
+
+def test_parts_fit_into_the_minutes_that_they_promise(first_hour: Any, tmp_path: Path) -> None:
+    """Also where each takes all the time that it has: the limits add up to less."""
+    every = first_hour.parts(tmp_path, rehearse=False)
+    assert [part.milestone for part in every] == sorted(part.milestone for part in every)
+    for minutes in first_hour.MILESTONES:
+        limits = sum(part.limit for part in every if part.milestone <= minutes)
+        assert limits <= minutes * MINUTE, f"{limits} s are promised in {minutes} minutes"
+    decide = {part for claim in claims_of(first_hour) for part in claim.parts}
+    late = {part.name for part in every if part.milestone > 10} & decide
+    assert late == {"tests-arrays"}  # which says nothing of kernels
+
+
+def claims_of(first_hour: Any) -> Any:
+    import claims
+
+    return claims.CLAIMS
+
+
+def test_every_part_may_fail_and_the_others_are_reported(
+    first_hour: Any, tmp_path: Path, run_command: Any
+) -> None:
+    """A card that fails at one part after the other: what was found before is kept, and what comes
+    after is run, unless nothing after it makes sense.
+    """
+    names = [part.name for part in first_hour.parts(tmp_path, rehearse=False)]
+    for failing in range(len(names)):
+        parts = [
+            first_hour.Part(
+                name,
+                "",
+                ["-c", f"print('seen {name}', flush=True); {'1 / 0' if k == failing else ''}"],
+                required=name == "cupy",
+            )
+            for k, name in enumerate(names)
+        ]
+        assert run_command(parts, folder=f"{failing}") == 1
+        folder = tmp_path / f"{failing}"
+        ended = json.loads((folder / "parts.json").read_text(encoding="utf-8"))["parts"]
+        run = names[: failing + 1] if names[failing] == "cupy" else names
+        assert list(ended) == run
+        for name in run:
+            begins = "failed with exit code 1" if name == names[failing] else "done"
+            assert ended[name].startswith(begins), (name, ended[name])
+            said = (folder / f"{name}.txt").read_text(encoding="utf-8")
+            assert said.startswith(f"seen {name}\n")
+        claims = (folder / "claims.md").read_text(encoding="utf-8")
+        assert ("refuted by" in claims) == (names[failing] in DECIDING)
+        with tarfile.open(tmp_path / f"{failing}.tar.gz") as packed:
+            assert f"{failing}/claims.md" in packed.getnames()
+
+
+DECIDING = {"cupy", "step", "smallest", "tests-step", "times", "tests-arrays"}
+"""Parts that decide a claim of the pages."""
+
+
+@pytest.mark.parametrize(
+    ("ended", "checks", "outcome"),
+    [
+        ({}, {}, "open: times, check 7"),
+        ({"times": "done after 3 s"}, {7: True}, "confirmed"),
+        ({"times": "done after 3 s"}, {}, "open: check 7"),
+        ({"times": "ended by the clock"}, {7: True}, "open: times"),
+        ({"times": "failed with exit code 1"}, {7: True}, "refuted by times"),
+        ({"times": "done after 3 s"}, {7: False}, "refuted by check 7"),
+    ],
+)
+def test_a_claim_is_decided_by_its_parts_and_checks(
+    first_hour: Any, ended: dict[str, str], checks: dict[int, bool], outcome: str
+) -> None:
+    import claims
+
+    claim = claims.Claim("README.md", "a sentence.", ("times",), (7,))
+    assert claims.outcome(claim, ended, checks) == outcome
+
+
+def test_claims_follow_the_checks_that_a_part_told(
+    first_hour: Any, tmp_path: Path, run_command: Any
+) -> None:
+    told = "      check 3 ok, 1 s\n      check 6 DIFFERS: slow, 2 s\n"
+    parts = [first_hour.Part("seconds", "", ["-c", f"print({told!r})"])]
+    assert run_command(parts) == 0
+    lines = (tmp_path / "out" / "claims.md").read_text(encoding="utf-8").splitlines()
+    outcomes = {line.split(" | ")[1]: line.split(" | ")[2] for line in lines[3:]}
+    assert outcomes["An epilogue with ReLU may turn NaN into 0."] == "confirmed |"
+    assert outcomes["unless cuBLASLt splits it."] == "refuted by check 6 |"
+
+
+@pytest.mark.repository
+def test_every_unconfirmed_sentence_is_marked_in_its_page(first_hour: Any) -> None:
+    """And nothing else is; each page says what the mark means."""
+    import claims
+
+    root = GPU.parents[1]
+    for page in {claim.page for claim in claims.CLAIMS}:
+        text = " ".join((root / page).read_text(encoding="utf-8").split())
+        endings = [claim.ending for claim in claims.CLAIMS if claim.page == page]
+        assert [text.count(ending + claims.MARK) for ending in endings] == [1] * len(endings), page
+        assert text.count(claims.MARK) == len(endings) + 1  # the explanation of the mark
+
+
+def test_benchmarks_are_kept_under_the_name_of_the_card(
+    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_hour, "card", lambda: "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)\n")
+    measured, results = tmp_path / "bench", tmp_path / "results"
+    measured.mkdir()
+    for file in ("report.md", "results.json", "report.html"):
+        (measured / file).write_text(file, encoding="utf-8")
+    first_hour._keep_benchmarks(measured, results)
+    (folder,) = results.iterdir()
+    assert folder.name == "nvidia-h100-80gb-hbm3"
+    assert sorted(path.name for path in folder.iterdir()) == ["report.md", "results.json"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "told"),
+    [
+        ({}, "none made with this card, driver and CuPy"),
+        ({1: True, 2: True}, "2 of 2 hold"),
+        ({1: True, 6: False, 2: True, 14: False}, "2 of 4 hold; not 6, 14"),
+    ],
+)
+def test_doctor_tells_which_checks_held_on_the_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcomes: dict[int, bool], told: str
+) -> None:
+    from xpnet_cupy import checked
+
+    monkeypatch.setattr(checked, "PATH", tmp_path / "folder" / "checks.json")
+    checked.keep_checks("another card", {1: False})
+    for number, ok in outcomes.items():
+        checked.keep_checks("a card", {number: ok})
+    assert checked.told_checks("a card") == told
+    (tmp_path / "folder" / "checks.json").write_text("[", encoding="utf-8")
+    assert checked.told_checks("another card").startswith("none made")

@@ -351,6 +351,7 @@ def test_threads_that_use_a_device_first_at_the_same_time_share_a_lane(
 FORKED = """
 import os, sys
 import numpy as np
+from helpers.cuda import cupy_on_host
 with cupy_on_host.installed():
     from xpnet import BackendError, get_backend
     from xpnet_cupy import CupyBackend
