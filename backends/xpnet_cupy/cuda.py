@@ -18,6 +18,9 @@ from xpnet_cupy.cublaslt import WORKSPACE_BYTES, CublasLt
 SOURCE = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
 
+Stream = Any
+"""A stream of CuPy, which is not imported here."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -53,12 +56,12 @@ class Lane:
         self.lock = threading.RLock()
 
     @cached_property
-    def copies(self) -> Any:
+    def copies(self) -> Stream:
         """The stream of copies beside the work."""
         return self._cupy.cuda.Stream(non_blocking=True)
 
     @cached_property
-    def captures(self) -> Any:
+    def captures(self) -> Stream:
         """The stream that is captured. It has no memory: what another stream frees meanwhile, in
         the order of that stream, becomes no part of a graph.
         """
@@ -77,7 +80,7 @@ class Lane:
 
 
 @contextmanager
-def entered(cupy: Any, stream: Any) -> Iterator[None]:
+def entered(cupy: Any, stream: Stream) -> Iterator[None]:
     """Make a stream current inside a ``with`` block, and afterwards the one that was so before.
 
     CuPy's own ``with stream`` (up to 14.2) goes back to the stream that was entered before, and
