@@ -381,7 +381,7 @@ class Tabular(FittedAttributes, TabularParameters):
         record = replace(
             fitted,
             networks=trained.networks,
-            importances=importances_of(fitted.encoder, trained, divided),
+            importances=importances_of(fitted.encoder, trained, divided, self.time_limit),
             rows=None if fitted.rows is None else fitted.rows + len(divided.rows.X),
         )
         validation = predicted_rows(record, trained, divided)
