@@ -163,6 +163,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "auto_gallery",
     "filename_pattern": r"/plot_",
+    "thumbnail_size": (640, 448),
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
@@ -191,7 +192,8 @@ html_theme_options = {
     "navigation_with_keys": False,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
-    "secondary_sidebar_items": ["page-toc"],
+    # Wide tables and charts have the width of the page.
+    "secondary_sidebar_items": {"**": ["page-toc"], "benchmarks": []},
     "icon_links": [
         {"name": "Source", "url": address_of("Source"), "icon": "fa-solid fa-code-branch"},
     ],

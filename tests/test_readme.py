@@ -10,8 +10,9 @@ import pytest
 
 from xpnet.cli.app import app
 
-PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
-TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PYPROJECT = ROOT / "pyproject.toml"
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_ten_lines_run(
@@ -48,3 +49,48 @@ def test_on_a_package_index_no_link_and_no_list_of_links_leads_nowhere() -> None
     assert re.findall(r"\]\((?!https?:)[^)]*\)", text) == []
     assert "getting started" not in text
     assert re.findall(r"^#+ .*", text, re.M) == re.findall(r"^#+ .*", TEXT, re.M)
+
+
+def numbers_by_row(page: str, header: str) -> dict[str, list[str]]:
+    """The cells of a table, by the first cell of each row. header : its first line"""
+    _, _, table = page.partition(f"{header}\n")
+    rows: dict[str, list[str]] = {}
+    for line in table.splitlines():
+        if not line.startswith("|"):
+            break
+        name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        rows[name] = cells
+    return rows
+
+
+@pytest.mark.repository
+def test_the_speeds_are_those_of_the_page_on_benchmarks() -> None:
+    header = (
+        "| network, batch | xpnet | JAX, an epoch in one scan | PyTorch, the better of plain and "
+        "compiled | scikit-learn |"
+    )
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    measured = numbers_by_row(page, header)
+    shown = numbers_by_row(TEXT, header)
+    assert shown.keys() == measured.keys() and len(shown) > 4
+    for name, (ours, *others) in measured.items():
+        if not name.startswith("---"):
+            assert shown[name][0] == ours
+            for multiple, other in zip(shown[name][1:], others, strict=True):
+                ratio = microseconds(other) / microseconds(ours)
+                assert float(multiple) == pytest.approx(ratio, abs=0.06)  # both are rounded
+
+
+def microseconds(time: str) -> float:
+    """A time such as "1.05 ms"."""
+    number, unit = time.split()
+    return float(number) * {"µs": 1, "ms": 1000}[unit]
+
+
+@pytest.mark.repository
+def test_the_errors_on_tables_are_those_of_the_guide() -> None:
+    header = "| | error | loss | CPU | error | loss | CPU |"
+    guide = (ROOT / "docs" / "user_guide" / "tables.md").read_text(encoding="utf-8")
+    shown = numbers_by_row(TEXT, header)
+    assert len(shown) > 10
+    assert shown == numbers_by_row(guide, header)

@@ -47,6 +47,8 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "xpnet",
 }
+LABEL_BOX: Any = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.3}
+"""The ground of a number beside a point, so that no point or line runs through it."""
 DARK_SCHEME = (
     "<style>@media (prefers-color-scheme: dark) "
     "{ svg { filter: invert(1) hue-rotate(180deg) } }</style>"
@@ -121,11 +123,20 @@ def _draw_speeds(
         axes.plot([speed.lower, speed.upper], [row, row], color=colour, linewidth=width)
         if is_ours:
             place, label = (speed.median, row), times(speed.median)
-            axes.annotate(label, place, (0, 6), textcoords="offset points", ha="center")
+            axes.annotate(
+                label,
+                place,
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                bbox=LABEL_BOX,
+                zorder=5,
+            )
     if points:
         medians = [speed.median for _, speed in points]
         heights = [row for row, _ in points]
         look: Any = {"color": colour, "markersize": size, "zorder": order, "label": contender}
+        look |= {"markeredgecolor": "black", "markeredgewidth": 0.5}  # seen in both schemes
         axes.plot(medians, heights, marker, **look)
 
 
