@@ -1,4 +1,18 @@
-"""Each kernel with its grid: what the plan and the operations call to have it prepared.
+"""Each kernel with its grid: what the plan and the operations call to have it prepared, in the
+order in which a step launches it.
+
+    begin                       the arguments of an epoch; the sums are cleared
+    next_batch, batch_weight    the clock goes on; rows, and the weight of the batch
+    a product for each layer    with bias and ReLU, or bias_activation; members: member_layer;
+                                dropout
+    loss                        of each row, and its gradient with respect to the outputs
+    two products for each layer with bias gradients, or backward_bias; members: member_backward,
+                                member_sums, input_scale_gradient
+    l2_penalty, gradient_norm, clip, update
+                                the parameters; an update alone where nothing is clipped
+    finish                      the sums go to the host
+
+A prediction ends by softmax, if its loss has that, and put.
 
 Grids are capped, since the kernels' loops step by the grid: a thread that takes a few items in turn
 costs nothing, and grid dimensions have limits.
@@ -33,6 +47,9 @@ PACK_BYTES = 16
 FACTORS = ("", "adam", "nadam")
 """The updates with factors that are common to all items, in the order of kernels.cu; "" for others.
 """
+
+
+# --- What launches are told
 
 
 class LossBatch(NamedTuple):
@@ -83,6 +100,92 @@ class Penalty(NamedTuple):
 NO_PENALTY = Penalty()
 
 
+class MemberLayer(NamedTuple):
+    """A hidden layer of members, or their last one, from its product.
+
+    activation : its name
+    product, out : (members rows, cols), may be one array where no gradient follows
+    bias : (members, cols), or (cols,) where the members share it
+    scale : of the product, (members, cols), or None
+    next_scale : of the inputs of the next layer, (members, cols), or None
+    """
+
+    activation: str
+    product: Array
+    out: Array
+    bias: Array
+    scale: Array | None = None
+    next_scale: Array | None = None
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Return rows, members and cols; a shared bias makes one member of all rows."""
+        rows, cols = self.product.shape
+        members = self.bias.shape[0] if self.bias.ndim == 2 else 1
+        return rows // members, members, cols
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """Return what its kernels take first."""
+        return (self.product, self.scale, self.bias, self.next_scale, self.out, *self.sizes)
+
+
+# --- Before the first batch, and after the last
+
+
+def begin(launcher: Launcher, epoch: EpochMemory, row_loss: Array) -> Launch:
+    """Before the first batch: take over the arguments of the epoch, go back to its first row, and
+    clear the sums.
+    """
+    grid = _flat(max(1, row_loss.size, epoch.squares.size))
+    sums = (row_loss, row_loss.size, epoch.squares, epoch.squares.size)
+    arrays = (epoch.arguments, epoch.clock, epoch.rates, epoch.data, epoch.total_weight)
+    return launcher.prepare("begin", *grid, *arrays, *sums)
+
+
+def finish(launcher: Launcher, epoch: EpochMemory, row_loss: Array) -> Launch:
+    """Send the sums of losses, squares and weights to the host, and whether a parameter is not
+    finite.
+    """
+    sums = (row_loss, row_loss.size, epoch.squares, epoch.squares.size)
+    return launcher.prepare("finish", (1,), (512,), *sums, epoch.rates, epoch.results)
+
+
+# --- The rows of a batch
+
+
+def next_batch(
+    launcher: Launcher,
+    rule: UpdateRule,
+    epoch: EpochMemory,
+    out: Array | None,
+    *,
+    members: int = 1,
+    scale: Array | None = None,
+) -> Launch:
+    """Advance the clock to the next batch; gather its rows into out (members rows, cols), unless
+    that is None.
+
+    scale : (members, cols), by which the rows of each member are scaled, or None
+    """
+    rows, cols = (1, 1) if out is None else out.shape
+    factors = FACTORS.index(rule.name if rule.name in FACTORS else "")
+    numbers = (factors, rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
+    grid, block = _packed_tiles(launcher, rows, cols)
+    sizes = (rows // members, members, cols)
+    arguments = (epoch.data, epoch.clock, epoch.rates, *numbers, scale, out, *sizes)
+    return launcher.prepare("next_batch", grid, block, *arguments)
+
+
+def batch_weight(launcher: Launcher, epoch: EpochMemory, rows: int, members: int) -> Launch:
+    """Sum the weights of a batch, and compute by what its losses are scaled."""
+    arrays = (epoch.data, epoch.clock, epoch.rates, epoch.total_weight)
+    return launcher.prepare("batch_weight", (1,), (512,), *arrays, rows, members)
+
+
+# --- Layers, beside their products
+
+
 def bias_activation(
     launcher: Launcher, activation: str, x: Array, bias: Array | None, out: Array
 ) -> Launch:
@@ -93,24 +196,12 @@ def bias_activation(
     )
 
 
-def backward_bias(
-    launcher: Launcher, activation: str, d_out: Array, kept: Array, d_x: Array | None, d_bias: Array
-) -> list[Launch]:
-    """d_x (rows, cols), may be d_out, and d_bias (cols,), the sums of its columns."""
-    rows, cols = d_out.shape
-    chunks, chunk_rows = _chunks(rows, cols)
-    sums = d_bias if chunks == 1 else launcher.xp.empty((chunks, cols), dtype=launcher.dtype)
-    grid, block = (_ceil(cols, 32), chunks), (32, 8)
-    if activation == "identity":
-        first = launcher.prepare("column_sum", grid, block, d_out, sums, rows, cols, chunk_rows)
-    else:
-        arrays = (d_out, kept, d_x, sums)
-        name = f"{activation}_backward_bias"
-        first = launcher.prepare(name, grid, block, *arrays, rows, cols, chunk_rows)
-    if chunks == 1:
-        return [first]
-    second = (sums, d_bias, chunks, cols, chunks)
-    return [first, launcher.prepare("column_sum", (grid[0], 1), block, *second)]
+def member_layer(launcher: Launcher, layer: MemberLayer, scaled: Array | None = None) -> Launch:
+    """out = activation(product scale + bias), and scaled = out next_scale where the next layer has
+    scales.
+    """
+    grid, block = _flat(layer.product.size)
+    return launcher.prepare(f"member_{layer.activation}", grid, block, *layer.arguments, scaled)
 
 
 def dropout(
@@ -129,11 +220,7 @@ def dropout(
     )
 
 
-def softmax(launcher: Launcher, x: Array, out: Array) -> Launch:
-    """Compute the softmax of each row; x, out (rows, cols), not the same."""
-    rows, cols = x.shape
-    sharing, grid, block = _row_groups(rows, cols)
-    return launcher.prepare(f"softmax_{sharing}", grid, block, x, out, rows, cols)
+# --- Losses and predictions
 
 
 def loss(
@@ -182,33 +269,11 @@ def loss(
     )
 
 
-def next_batch(
-    launcher: Launcher,
-    rule: UpdateRule,
-    epoch: EpochMemory,
-    out: Array | None,
-    *,
-    members: int = 1,
-    scale: Array | None = None,
-) -> Launch:
-    """Advance the clock to the next batch; gather its rows into out (members rows, cols), unless
-    that is None.
-
-    scale : (members, cols), by which the rows of each member are scaled, or None
-    """
-    rows, cols = (1, 1) if out is None else out.shape
-    factors = FACTORS.index(rule.name if rule.name in FACTORS else "")
-    numbers = (factors, rule.beta1, rule.beta2, rule.weight_decay, rule.epsilon_hat)
-    grid, block = _packed_tiles(launcher, rows, cols)
-    sizes = (rows // members, members, cols)
-    arguments = (epoch.data, epoch.clock, epoch.rates, *numbers, scale, out, *sizes)
-    return launcher.prepare("next_batch", grid, block, *arguments)
-
-
-def batch_weight(launcher: Launcher, epoch: EpochMemory, rows: int, members: int) -> Launch:
-    """Sum the weights of a batch, and compute by what its losses are scaled."""
-    arrays = (epoch.data, epoch.clock, epoch.rates, epoch.total_weight)
-    return launcher.prepare("batch_weight", (1,), (512,), *arrays, rows, members)
+def softmax(launcher: Launcher, x: Array, out: Array) -> Launch:
+    """Compute the softmax of each row; x, out (rows, cols), not the same."""
+    rows, cols = x.shape
+    sharing, grid, block = _row_groups(rows, cols)
+    return launcher.prepare(f"softmax_{sharing}", grid, block, x, out, rows, cols)
 
 
 def put(launcher: Launcher, epoch: EpochMemory, outputs: Array, members: int) -> Launch:
@@ -221,42 +286,27 @@ def put(launcher: Launcher, epoch: EpochMemory, outputs: Array, members: int) ->
     )
 
 
-class MemberLayer(NamedTuple):
-    """A hidden layer of members, or their last one, from its product.
-
-    activation : its name
-    product, out : (members rows, cols), may be one array where no gradient follows
-    bias : (members, cols), or (cols,) where the members share it
-    scale : of the product, (members, cols), or None
-    next_scale : of the inputs of the next layer, (members, cols), or None
-    """
-
-    activation: str
-    product: Array
-    out: Array
-    bias: Array
-    scale: Array | None = None
-    next_scale: Array | None = None
-
-    @property
-    def sizes(self) -> tuple[int, int, int]:
-        """Return rows, members and cols; a shared bias makes one member of all rows."""
-        rows, cols = self.product.shape
-        members = self.bias.shape[0] if self.bias.ndim == 2 else 1
-        return rows // members, members, cols
-
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        """Return what its kernels take first."""
-        return (self.product, self.scale, self.bias, self.next_scale, self.out, *self.sizes)
+# --- Layers backward, beside their products
 
 
-def member_layer(launcher: Launcher, layer: MemberLayer, scaled: Array | None = None) -> Launch:
-    """out = activation(product scale + bias), and scaled = out next_scale where the next layer has
-    scales.
-    """
-    grid, block = _flat(layer.product.size)
-    return launcher.prepare(f"member_{layer.activation}", grid, block, *layer.arguments, scaled)
+def backward_bias(
+    launcher: Launcher, activation: str, d_out: Array, kept: Array, d_x: Array | None, d_bias: Array
+) -> list[Launch]:
+    """d_x (rows, cols), may be d_out, and d_bias (cols,), the sums of its columns."""
+    rows, cols = d_out.shape
+    chunks, chunk_rows = _chunks(rows, cols)
+    sums = d_bias if chunks == 1 else launcher.xp.empty((chunks, cols), dtype=launcher.dtype)
+    grid, block = (_ceil(cols, 32), chunks), (32, 8)
+    if activation == "identity":
+        first = launcher.prepare("column_sum", grid, block, d_out, sums, rows, cols, chunk_rows)
+    else:
+        arrays = (d_out, kept, d_x, sums)
+        name = f"{activation}_backward_bias"
+        first = launcher.prepare(name, grid, block, *arrays, rows, cols, chunk_rows)
+    if chunks == 1:
+        return [first]
+    second = (sums, d_bias, chunks, cols, chunks)
+    return [first, launcher.prepare("column_sum", (grid[0], 1), block, *second)]
 
 
 def member_backward(
@@ -283,6 +333,14 @@ def member_backward(
     )
 
 
+def member_sums(launcher: Launcher, d: Array, d_bias: Array) -> Launch:
+    """d_bias (members, cols), the sums of the rows of each member in d (members rows, cols)."""
+    members, cols = d_bias.shape
+    rows = d.shape[0] // members
+    grid, block = _member_columns(rows, members, cols)
+    return launcher.prepare("column_sum", grid, block, d, d_bias, d.shape[0], cols, rows)
+
+
 def input_scale_gradient(
     launcher: Launcher, epoch: EpochMemory, d: Array, d_scale: Array
 ) -> Launch:
@@ -296,12 +354,7 @@ def input_scale_gradient(
     return launcher.prepare("input_scale_gradient", grid, block, *arguments)
 
 
-def member_sums(launcher: Launcher, d: Array, d_bias: Array) -> Launch:
-    """d_bias (members, cols), the sums of the rows of each member in d (members rows, cols)."""
-    members, cols = d_bias.shape
-    rows = d.shape[0] // members
-    grid, block = _member_columns(rows, members, cols)
-    return launcher.prepare("column_sum", grid, block, d, d_bias, d.shape[0], cols, rows)
+# --- The update
 
 
 def l2_penalty(
@@ -337,24 +390,6 @@ def clip(launcher: Launcher, size: int, epoch: EpochMemory) -> Launch:
     return launcher.prepare("clip", (1,), (512,), epoch.norms, *_update_grid(size), epoch.rates)
 
 
-def begin(launcher: Launcher, epoch: EpochMemory, row_loss: Array) -> Launch:
-    """Before the first batch: take over the arguments of the epoch, go back to its first row, and
-    clear the sums.
-    """
-    grid = _flat(max(1, row_loss.size, epoch.squares.size))
-    sums = (row_loss, row_loss.size, epoch.squares, epoch.squares.size)
-    arrays = (epoch.arguments, epoch.clock, epoch.rates, epoch.data, epoch.total_weight)
-    return launcher.prepare("begin", *grid, *arrays, *sums)
-
-
-def finish(launcher: Launcher, epoch: EpochMemory, row_loss: Array) -> Launch:
-    """Send the sums of losses, squares and weights to the host, and whether a parameter is not
-    finite.
-    """
-    sums = (row_loss, row_loss.size, epoch.squares, epoch.squares.size)
-    return launcher.prepare("finish", (1,), (512,), *sums, epoch.rates, epoch.results)
-
-
 def update(
     launcher: Launcher,
     rule: UpdateRule,
@@ -377,6 +412,9 @@ def update(
     name = update_kernel(rule.name, has_buffers=bool(buffers))
     numbers = [getattr(rule, number) for number in update_numbers(rule.name)] if buffers else []
     return launcher.prepare(name, grid, (256,), *arrays, *numbers, *ends)
+
+
+# --- Grids
 
 
 def _ceil(a: int, b: int) -> int:

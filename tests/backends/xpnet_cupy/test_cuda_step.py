@@ -2,6 +2,7 @@
 in NumPy.
 """
 
+import inspect
 from itertools import product
 from typing import Any
 
@@ -23,6 +24,7 @@ from helpers.cuda.checks import (
 )
 from helpers.cuda.host import HostLauncher, needs_compiler
 from helpers.pairs import activation_and_loss_pairs
+from xpnet_cupy import launches
 from xpnet_cupy.launcher import LOSSES
 from xpnet_numpy import NumpyBackend
 
@@ -369,6 +371,26 @@ def test_launches_of_a_step(fused: HostLauncher, dtype: str) -> None:
     # All launches of a new plan are loaded before any of them changes a parameter.
     assert fused.launched == [*batch, *batch, "finish"]
     assert len(fused.products) == 2 * 5
+
+
+def test_launches_come_in_the_order_of_their_functions(fused: HostLauncher, dtype: str) -> None:
+    """Where rows have weights and gradients are clipped; `launches` lists them in that order."""
+    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.1)
+    X, Y = data(spec, "indices")
+    step = make(spec, fused)
+    how: dict[str, Any] = {"learning_rate": 0.1, "batch_size": ROWS, "max_grad_norm": 1.0}
+    weight = np.ones(ROWS, dtype)
+    step.weighted_epoch(X, Y, sample_weight=weight, **how)
+    fused.launched.clear()
+    step.weighted_epoch(X, Y, sample_weight=weight, **how)
+    step.weighted_epoch(X, Y, sample_weight=weight, **how)
+    wanted = (
+        "begin next_batch batch_weight cross_entropy_indices_warp l2_penalty gradient_norm clip"
+    )
+    assert fused.launched == 2 * [*wanted.split(), "adam", "finish"]
+    functions = [name for name, value in vars(launches).items() if inspect.isfunction(value)]
+    own = ["next_batch", "batch_weight", "loss", "l2_penalty", "gradient_norm", "clip", "update"]
+    assert [name for name in functions if name in own] == own
 
 
 def test_any_strides_and_dtypes_of_labels(launcher: HostLauncher, dtype: str) -> None:
