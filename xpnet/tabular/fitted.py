@@ -122,7 +122,8 @@ class FittedTable:
         multiples = max(1, MAX_NUMBERS_AT_ONCE // (self.spec.widths[0] * BATCH_MULTIPLE))
         table = self.encoder.prepared(table_of(X))
         for rows in gen_batches(table.rows, multiples * BATCH_MULTIPLE):
-            yield dense(self.encoder.encoded(table.take(rows)), self.encoder, self.spec.dtype)
+            block = table if rows.stop >= table.rows and not rows.start else table.take(rows)
+            yield dense(self.encoder.encoded(block), self.encoder, self.spec.dtype)
 
     def in_units(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return outputs of networks (..., outputs) in the unit of the target."""

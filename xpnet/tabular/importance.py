@@ -27,7 +27,8 @@ SECONDS_FOR_ALL_ROWS = 20.0
 """Limit of the time of a fit, in seconds, from which importances are measured on MAX_ROWS; with a
 shorter one rows are fewer in proportion, so that importances take a few hundredths of it."""
 MIN_ROWS = 16
-"""Minimum number of rows of each network, in spite of both limits."""
+"""Minimum number of rows of each network, in spite of both limits: in a wide table fewer networks
+are asked."""
 MAX_ROWS_AT_ONCE = 1 << 12
 """Maximum number of rows with a shuffled column that go through a network at once."""
 
@@ -186,16 +187,16 @@ def importances_of(
         return None
     if isinstance(validation, LabeledRows) and isinstance(validation.X, Source):
         return None
-    count = len(trained.validated)
     inputs = rows.X.shape[1]
     columns = encoder.n_features_in_
+    count = max(1, min(len(trained.validated), MAX_PREDICTIONS // (MIN_ROWS * columns)))
     maximum = min(MAX_ROWS, MAX_KEPT_NUMBERS // inputs, MAX_PREDICTIONS // columns)
     if time_limit is not None and time_limit < SECONDS_FOR_ALL_ROWS:
         maximum = int(maximum * time_limit / SECONDS_FOR_ALL_ROWS)
     maximum = max(maximum // count, MIN_ROWS)
     rng = numpy.random.default_rng(0)
     samples = []
-    for network, plan in zip(trained.validated, trained.plans, strict=True):
+    for network, plan in zip(trained.validated[:count], trained.plans[:count], strict=True):
         if isinstance(validation, LabeledRows):
             indices = _drawn(len(validation.X), validation.weight, maximum, rng)
             samples.append(Sample(network, validation.X[indices], validation.Y[indices]))

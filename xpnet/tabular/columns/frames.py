@@ -84,7 +84,7 @@ def _columns_of(X: ArrayLike) -> NamedColumns:
     The columns of a wide table are taken together where its library allows that.
     """
     if hasattr(X, "items") and not issparse(X):  # a dict of columns, or a frame of pandas
-        is_pandas = type(X).__module__.startswith("pandas.")
+        is_pandas = type(X).__module__.partition(".")[0] == "pandas"
         dtypes = set(X.dtypes) if is_pandas and X.ndim == 2 else set()
         if len(dtypes) == 1 and all(map(_is_plain_number, dtypes)):
             return NamedColumns(X.columns.tolist(), list(X.to_numpy().T))
