@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from helpers.cuda import cupy_on_host
 from helpers.cuda.host import HostLauncher, build, host_cublaslt
+from xpnet_cupy import CupyBackend
 from xpnet_cupy.cuda import SOURCE
 
 
@@ -29,6 +30,12 @@ def cuda() -> Iterator[Any]:
     """``xpnet_cupy.cuda`` over the stand-in for CuPy."""
     with cupy_on_host.installed() as module:
         yield module
+
+
+@pytest.fixture
+def backend(cuda: Any) -> CupyBackend:
+    """The backend over the stand-in: a card of each test, whose stream and kernels they share."""
+    return CupyBackend()
 
 
 @pytest.fixture(params=["float32", "float64"])

@@ -89,10 +89,6 @@ class TestMissing:
 class TestArrays:
     """Arrays stay where they are; what lies on the host is copied to the device."""
 
-    @pytest.fixture
-    def backend(self, cuda: Any) -> CupyBackend:
-        return CupyBackend()
-
     def test_its_own_arrays_stay_as_they_are(self, backend: CupyBackend) -> None:
         array = cupy.zeros(3)
         assert backend.asarray(array) is array and backend.device(array) == "cuda:0"

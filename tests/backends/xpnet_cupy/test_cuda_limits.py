@@ -287,11 +287,11 @@ def test_an_order_of_rows_that_32_bits_cannot_number_is_refused(
 
 
 @pytest.fixture
-def backend(cuda: Any) -> Iterator[CupyBackend]:
-    """The backend, over a card that nothing has used yet."""
+def unused_card(cuda: Any) -> Iterator[Any]:
+    """`xpnet_cupy.cuda`, over a card that nothing has used yet."""
     for cache in (cuda.lane, cuda.kernel):
         cache.cache_clear()
-    yield CupyBackend()
+    yield cuda
     for cache in (cuda.lane, cuda.kernel):
         cache.cache_clear()
 
@@ -329,12 +329,12 @@ def test_memory_of_a_step_is_not_the_next_arrays_of_the_stream_it_was_made_on(
 
 
 def test_threads_that_use_a_device_first_at_the_same_time_share_a_lane(
-    backend: CupyBackend, cuda: Any, monkeypatch: pytest.MonkeyPatch
+    unused_card: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two lanes one would be dropped, with the workspace that prepared products write to."""
     lanes: list[Any] = []
-    other = threading.Thread(target=lambda: lanes.append(cuda.lane(cupy, 0)))
-    make = cuda.Lane.__init__
+    other = threading.Thread(target=lambda: lanes.append(unused_card.lane(cupy, 0)))
+    make = unused_card.Lane.__init__
 
     def made(lane: Any, of: Any) -> None:
         if threading.current_thread() is not other:
@@ -342,10 +342,10 @@ def test_threads_that_use_a_device_first_at_the_same_time_share_a_lane(
             other.join(0.5)  # it ends here where nothing holds it back
         make(lane, of)
 
-    monkeypatch.setattr(cuda.Lane, "__init__", made)
-    own = cuda.lane(cupy, 0)
+    monkeypatch.setattr(unused_card.Lane, "__init__", made)
+    own = unused_card.lane(cupy, 0)
     other.join(60)
-    assert lanes == [own] and cuda.lane(cupy, 0) is own
+    assert lanes == [own] and unused_card.lane(cupy, 0) is own
 
 
 FORKED = """
