@@ -19,7 +19,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import train_test_split
 
 import xpnet
-from xpnet.cli.scores import class_scores
+from xpnet.learning.scores import class_scores
 
 Frame = pandas.DataFrame
 
@@ -455,13 +455,13 @@ def test_quantiles_and_intervals_of_a_table(run: Run, monkeypatch: pytest.Monkey
     Frame({"x": x, "y": y}).to_csv("d.csv", index=False)
     quick = ("--target", "y", "--epochs", "15", "--members", "1", "-o", "m")
     encoded: list[int] = []
-    transform = xpnet.TableEncoder.transform
+    encode = xpnet.TableEncoder.encoded
 
     def counted(self: Any, X: Any) -> Any:
         encoded.append(X.rows)
-        return transform(self, X)
+        return encode(self, X)
 
-    monkeypatch.setattr(xpnet.TableEncoder, "transform", counted)
+    monkeypatch.setattr(xpnet.TableEncoder, "encoded", counted)
     printed = run(
         "train", "d.csv", *quick, "--loss", "quantile", "--quantile", "0.1,0.5,0.9"
     ).stdout

@@ -266,10 +266,10 @@ def test_chunks_of_blosc_that_cannot_be_checked_are_refused(tmp_path: Path) -> N
         {"compressors": [zarr.codecs.BloscCodec()], "chunks": (1, 2), "shards": (2, 2)},
         {"compressors": [zarr.codecs.BloscCodec(), zarr.codecs.ZstdCodec()]},
     ]
-    for place, how in enumerate(packed):
+    for place, options in enumerate(packed):
         path = tmp_path / f"{place}.zarr"
         group = zarr.open_group(str(path), mode="w", zarr_format=3)
-        group.create_array("X", data=X, **how)
+        group.create_array("X", data=X, **options)
         with pytest.raises(DataFileError, match="Blosc must pack whole chunks"):
             look(path)
 

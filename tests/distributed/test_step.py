@@ -49,14 +49,21 @@ def cut(size: int, rank: int, own: bool, *arrays: Any) -> list[Any]:
 
 
 def train(
-    X: Any, y: Any, w: Any, *, settings: dict[str, Any], batch_size: int | None = 8, **how: Any
+    X: Any, y: Any, w: Any, *, settings: dict[str, Any], batch_size: int | None = 8, **options: Any
 ) -> Any:
     """A network's history and parameters after three epochs."""
     settings = {"hidden_size": 7, "learning_rate": 0.05, **settings}
     model = xpnet.FeedforwardNeuralNet(5, output_size=3, rng=np.random.default_rng(0), **settings)
     rng = np.random.default_rng(1)
     history = model.fit(
-        X, y, epochs=3, batch_size=batch_size, sample_weight=w, rng=rng, validation=(X, y), **how
+        X,
+        y,
+        epochs=3,
+        batch_size=batch_size,
+        sample_weight=w,
+        rng=rng,
+        validation=(X, y),
+        **options,
     )
     return history, {name: np.array(value) for name, value in model.params.items()}
 
@@ -117,10 +124,10 @@ def test_blocks_of_members_are_shared_among_ranks(
 @pytest.mark.parametrize(
     "size, way", [(2, "near"), (2, "same"), (4, "same"), (2, "own"), (4, "own")]
 )
-@pytest.mark.parametrize("how", [{}, {"shuffle": False}, {"compiled": False}], ids=str)
-def test_dropout(how: dict[str, Any], size: int, way: str) -> None:
-    settings = {"dropout": 0.3, "hidden_size": (7, 5), "compiled": how.get("compiled", True)}
-    shuffle = how.get("shuffle", True)
+@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"compiled": False}], ids=str)
+def test_dropout(options: dict[str, Any], size: int, way: str) -> None:
+    settings = {"dropout": 0.3, "hidden_size": (7, 5), "compiled": options.get("compiled", True)}
+    shuffle = options.get("shuffle", True)
     check_same(
         size, way, lambda X, y, w: train(X, y, w, settings=settings, shuffle=shuffle), *data()
     )
@@ -128,11 +135,11 @@ def test_dropout(how: dict[str, Any], size: int, way: str) -> None:
 
 @pytest.mark.parametrize("way", DATA_OF_RANKS)
 @pytest.mark.parametrize(
-    "how", [{"batch_size": 59}, {"batch_size": None}, {"batch_size": 8, "shuffle": False}]
+    "options", [{"batch_size": 59}, {"batch_size": None}, {"batch_size": 8, "shuffle": False}]
 )
-def test_last_batch_smaller_than_the_ranks(how: dict[str, Any], way: str) -> None:
+def test_last_batch_smaller_than_the_ranks(options: dict[str, Any], way: str) -> None:
     check_same(
-        4, way, lambda X, y, w: train(X, y, w, settings=SETTINGS["penalty"], **how), *data(True)
+        4, way, lambda X, y, w: train(X, y, w, settings=SETTINGS["penalty"], **options), *data(True)
     )
 
 

@@ -51,14 +51,14 @@ def test_a_killed_fit_continues_to_the_same_bits(
 ) -> None:
     def made(folder: str) -> Any:
         np.random.seed(3)
-        how = {
+        options = {
             "hidden_layer_sizes": (9, 6),
             "max_iter": 9,
             "batch_size": 40,
             "random_state": 5,
             "backend": backend,
         }
-        return xpnet.MLPClassifier(**{**how, **settings}, checkpoint=tmp_path / folder)
+        return xpnet.MLPClassifier(**{**options, **settings}, checkpoint=tmp_path / folder)
 
     whole = made("whole").fit(data.X, data.labels)
     for epochs in (2, 5):
@@ -130,13 +130,13 @@ def test_a_fit_that_has_ended_is_not_made_again(
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_a_fit_out_of_time_continues_with_more_time(data: Any, tmp_path: Path) -> None:
     def fit(seconds: float | None, folder: str = "limited") -> Any:
-        how: dict[str, Any] = {
+        options: dict[str, Any] = {
             "max_iter": 6,
             "batch_size": 40,
             "random_state": 5,
             "backend": "numpy",
         }
-        model = xpnet.MLPClassifier(9, **how, time_limit=seconds, checkpoint=tmp_path / folder)
+        model = xpnet.MLPClassifier(9, **options, time_limit=seconds, checkpoint=tmp_path / folder)
         return model.fit(data.X, data.labels)
 
     assert fit(1e-9).n_iter_ == 1

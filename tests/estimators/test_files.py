@@ -49,9 +49,9 @@ def rows(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return X, labels[np.arange(60) % len(labels)]
 
 
-def reopened(estimator: Any, folder: Path, **how: Any) -> Any:
+def reopened(estimator: Any, folder: Path, **keywords: Any) -> Any:
     """What comes back from a file, once it is the same file again that it goes into."""
-    estimator.save(folder / "estimator", **how)
+    estimator.save(folder / "estimator", **keywords)
     found = xpnet.load(folder / "estimator", backend="numpy")
     found.save(folder / "again")
     assert (folder / "again").read_bytes() == (folder / "estimator").read_bytes()

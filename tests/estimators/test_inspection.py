@@ -38,14 +38,14 @@ def fitted(name: str, backend: str = "numpy") -> tuple[Any, np.ndarray]:
         "number": score,
         "amount": np.exp(score),
     }
-    how = {**KINDS[name]}
-    kind, y = how.pop("kind"), targets[how.pop("y")]
+    options = {**KINDS[name]}
+    kind, y = options.pop("kind"), targets[options.pop("y")]
     settings = {
         "hidden_layer_sizes": (6, 5),
         "activation": "tanh",
         "max_iter": 9,
         "random_state": 0,
-        **how,
+        **options,
     }
     return kind(**settings, backend=backend).fit(X, y), X
 

@@ -101,13 +101,13 @@ def test_crossing_quantiles_are_predicted_in_rising_order(
 ) -> None:
     rng = np.random.default_rng(0)
     X, X_val, y = rng.normal(size=(60, 3)), rng.normal(size=(40, 3)), rng.normal(size=60)
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "members": members,
         "max_iter": 1,
         "random_state": 0,
         "activation": "tanh",
     }
-    model = xpnet.MLPRegressor(loss="quantile", quantile=LEVELS, early_stopping=True, **how)
+    model = xpnet.MLPRegressor(loss="quantile", quantile=LEVELS, early_stopping=True, **options)
     model.fit(X, y, X_val=X_val, y_val=y[:40])
     state = model.get_fitted_state()
     network = Network(state.spec, state.values, 0.1, backend=None, dtype=state.spec.dtype)

@@ -18,8 +18,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     made: list[Any] = []
     make = models.make_step
 
-    def noted(*args: Any, **how: Any) -> Any:
-        made.append(make(*args, **how))
+    def noted(*args: Any, **options: Any) -> Any:
+        made.append(make(*args, **options))
         return made[-1]
 
     monkeypatch.setattr(models, "make_step", noted)

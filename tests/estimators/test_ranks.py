@@ -260,7 +260,7 @@ def test_a_killed_fit_continues_on_another_number_of_ranks(
     X, y, weight = rows()
     X = sparse.csr_matrix(X) if kind == "sparse" else X
 
-    def fit(group: Any = None, **how: Any) -> Any:
+    def fit(group: Any = None, **options: Any) -> Any:
         size, rank = (1, 0) if group is None else (group.size, group.rank)
         given = [X, y, weight if kind == "weighted" else None]
         given = given if size == 1 else cut(size, rank, own, given)
@@ -268,8 +268,8 @@ def test_a_killed_fit_continues_on_another_number_of_ranks(
             kind == "validated"
         ):  # ranks that have rows of their own have some to validate on, or none
             mine = slice(20) if not (own and rank) else slice(0)
-            how |= {"X_val": X[mine], "y_val": y[mine]}
-        return xpnet.MLPClassifier(**settings).fit(*given, **how, callbacks=[cut_off])
+            options |= {"X_val": X[mine], "y_val": y[mine]}
+        return xpnet.MLPClassifier(**settings).fit(*given, **options, callbacks=[cut_off])
 
     settings = {**ITERATIONS, "early_stopping": True, "checkpoint": tmp_path}
     cut_off = CutOff(3)

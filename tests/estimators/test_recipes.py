@@ -129,13 +129,13 @@ def test_a_scorer_that_is_none_is_refused(data: Any) -> None:
 )
 @pytest.mark.parametrize("scoring", [None, "r2"])
 def test_an_epoch_of_infinite_predictions_is_not_the_best(data: Any, scoring: Any) -> None:
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "early_stopping": True,
         "learning_rate_init": 1e30,
         "solver": "sgd",
         "backend": "numpy",
     }
-    model = xpnet.MLPRegressor(**SETTINGS, **how, scoring=scoring).fit(data.X, data.numbers)
+    model = xpnet.MLPRegressor(**SETTINGS, **options, scoring=scoring).fit(data.X, data.numbers)
     assert np.isnan(model.validation_scores_[-1])
     assert np.isfinite(model.predict(data.X)).all()
 

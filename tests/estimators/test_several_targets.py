@@ -38,14 +38,14 @@ def test_an_update_is_pytorchs(targets: str, smoothing: float, backend: str) -> 
     X, both = made()
     y = {"several": both, "one": both[:, 0], "two classes": both[:, 0] > 0}[targets]
     classes: Any = [np.arange(3), np.arange(4)] if targets == "several" else np.unique(y)
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "solver": "sgd",
         "momentum": 0.0,
         "alpha": 0.0,
         "learning_rate_init": 0.3,
     }
     model = xpnet.MLPClassifier(
-        (8,), activation="tanh", label_smoothing=smoothing, backend=backend, **how
+        (8,), activation="tanh", label_smoothing=smoothing, backend=backend, **options
     )
     model.partial_fit(X, y, classes=classes)
     before = [array.copy() for array in (*model.coefs_, *model.intercepts_)]
@@ -70,13 +70,14 @@ def test_an_update_is_pytorchs(targets: str, smoothing: float, backend: str) -> 
 def test_the_gradient_is_that_of_differences() -> None:
     rng = np.random.default_rng(0)
     z, y = rng.normal(size=(5, 7)), np.hstack([rng.dirichlet(np.ones(k), 5) for k in (3, 4)])
-    how = {"target": [0] * 3 + [1] * 4}
-    _, found = ops.multi_softmax_cross_entropy(z, y, **how)
+    options = {"target": [0] * 3 + [1] * 4}
+    _, found = ops.multi_softmax_cross_entropy(z, y, **options)
     for place in np.ndindex(z.shape):
         step = np.zeros(z.shape)
         step[place] = 1e-6
         ends = [
-            float(ops.multi_softmax_cross_entropy(z + sign * step, y, **how)[0]) for sign in (1, -1)
+            float(ops.multi_softmax_cross_entropy(z + sign * step, y, **options)[0])
+            for sign in (1, -1)
         ]
         assert found[place] == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-9)
 

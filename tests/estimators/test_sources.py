@@ -181,7 +181,7 @@ def test_narrow_numbers_are_widened_block_by_block(
 
 
 @pytest.mark.parametrize(
-    ("kind", "how", "is_source"),
+    ("kind", "options", "is_source"),
     [
         ("float32", {}, False),
         ("float32", {"dtype": "float64"}, True),
@@ -193,13 +193,17 @@ def test_narrow_numbers_are_widened_block_by_block(
     ids=str,
 )
 def test_a_large_memory_map_is_read_by_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, how: dict[str, Any], is_source: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    options: dict[str, Any],
+    is_source: bool,
 ) -> None:
     monkeypatch.setattr(sources, "LARGE_MAP_BYTES", 1000 * 4)
     monkeypatch.setattr(sources, "LARGE_COPY_BYTES", 1000 * 4 - 1)
     mapped = np.memmap(tmp_path / "X", kind, "w+", shape=(500, 2))
-    assert (as_source(mapped, **how) is not None) == is_source
-    assert as_source(np.asarray(mapped), **how) is None
+    assert (as_source(mapped, **options) is not None) == is_source
+    assert as_source(np.asarray(mapped), **options) is None
 
 
 @pytest.mark.usefixtures("small_buffers")

@@ -56,8 +56,8 @@ def clipped(step: Any, X: Any, Y: Any, batch: int, norm: float = 1e3) -> float:
     reach.
     """
     order, ones = np.random.default_rng(1).permutation(len(X)), cupy.ones(len(X), dtype=X.dtype)
-    how = {"learning_rate": 1e-3, "batch_size": batch, "order": order, "sample_weight": ones}
-    return step.weighted_epoch(X, Y, max_grad_norm=norm, **how)
+    options = {"learning_rate": 1e-3, "batch_size": batch, "order": order, "sample_weight": ones}
+    return step.weighted_epoch(X, Y, max_grad_norm=norm, **options)
 
 
 def fit(step: Any, X: Any, Y: Any, batch: int, epochs: int) -> list[float]:

@@ -209,10 +209,10 @@ def test_epochs_as_scikit_learn_counts_them(
     device, host = (
         (None, None) if weight is None else (backend.asarray(weight), weight.astype("float64"))
     )
-    how: dict[str, Any] = {"learning_rate": 0.01, "batch_size": 128, "max_grad_norm": norm}
+    keywords: dict[str, Any] = {"learning_rate": 0.01, "batch_size": 128, "max_grad_norm": norm}
     for _ in range(3):
-        found = weighted_epoch(step, X, Y, sample_weight=device, **how)
-        wanted = weighted_epoch(reference, host_X, host_Y, sample_weight=host, **how)
+        found = weighted_epoch(step, X, Y, sample_weight=device, **keywords)
+        wanted = weighted_epoch(reference, host_X, host_Y, sample_weight=host, **keywords)
         assert found == pytest.approx(wanted, rel=1e4 * float(np.finfo(dtype).eps))
     assert step.state().t == reference.state().t
 

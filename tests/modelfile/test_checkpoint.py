@@ -59,8 +59,8 @@ def fit(
     ]
     resume_from = xpnet.Checkpoint.latest(directory)
     with contextlib.suppress(KeyboardInterrupt):
-        how: Any = {"callbacks": callbacks, "resume_from": resume_from, "own_batches": own}
-        model.fit(X, Y, epochs=12, batch_size=8, rng=STREAMS[stream](), **how)
+        settings: Any = {"callbacks": callbacks, "resume_from": resume_from, "own_batches": own}
+        model.fit(X, Y, epochs=12, batch_size=8, rng=STREAMS[stream](), **settings)
     return model
 
 
@@ -136,13 +136,17 @@ def test_it_goes_on_where_the_arrays_live(tmp_path: Path, library: libraries.Lib
             model = xpnet.FeedforwardNeuralNet(
                 3, 4, 2, optimizer="adam", backend=library.backend, rng=np.random.default_rng(1)
             )
-            how: dict[str, Any] = {"epochs": 4, "batch_size": 6, "rng": np.random.default_rng(2)}
+            settings: dict[str, Any] = {
+                "epochs": 4,
+                "batch_size": 6,
+                "rng": np.random.default_rng(2),
+            }
             callbacks = [xpnet.Checkpoint(tmp_path / name), Cut(cut)]
             with contextlib.suppress(KeyboardInterrupt):
                 model.fit(
                     X,
                     Y,
-                    **how,
+                    **settings,
                     callbacks=callbacks,
                     resume_from=xpnet.Checkpoint.latest(tmp_path / name),
                 )
@@ -257,7 +261,7 @@ def test_a_run_that_goes_on_twice_at_the_same_time(tmp_path: Path) -> None:
                 fit(tmp_path, 7)
 
     X = np.random.default_rng(0).normal(size=(50, 5))
-    how: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "epochs": 12,
         "batch_size": 8,
         "rng": np.random.default_rng(1),
@@ -265,7 +269,7 @@ def test_a_run_that_goes_on_twice_at_the_same_time(tmp_path: Path) -> None:
     }
     callbacks = [xpnet.Checkpoint(tmp_path), EarlyStopping(patience=3, tol=0.02), Twin()]
     with pytest.raises(xpnet.InputError, match="another run"):
-        model.fit(X, (X[:, 0] > 0).astype(int), callbacks=callbacks, **how)
+        model.fit(X, (X[:, 0] > 0).astype(int), callbacks=callbacks, **settings)
     assert xpnet.Checkpoint.latest(tmp_path).done == 7
 
 

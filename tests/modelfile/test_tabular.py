@@ -47,7 +47,7 @@ def labels(table: pandas.DataFrame) -> Any:
 
 def classifier(**changed: Any) -> Any:
     """Two small networks."""
-    how = {
+    options = {
         "hidden_layer_sizes": (6,),
         "members": 2,
         "max_iter": 3,
@@ -55,12 +55,12 @@ def classifier(**changed: Any) -> Any:
         "backend": "numpy",
         **changed,
     }
-    return xpnet.TabularClassifier(**how)
+    return xpnet.TabularClassifier(**options)
 
 
 def regressor(**changed: Any) -> Any:
     """Two small networks."""
-    how = {
+    options = {
         "hidden_layer_sizes": (6,),
         "members": 2,
         "max_iter": 3,
@@ -68,7 +68,7 @@ def regressor(**changed: Any) -> Any:
         "backend": "numpy",
         **changed,
     }
-    return xpnet.TabularRegressor(**how)
+    return xpnet.TabularRegressor(**options)
 
 
 def fitted(kind: str, table: Any, target: Any) -> Any:

@@ -22,10 +22,10 @@ ROWS = [np.flatnonzero(np.arange(300) % 3 != fold) for fold in range(3)]
 
 
 def networks_of(
-    count: int = 5, hidden: Any = (9, 6), **how: Any
+    count: int = 5, hidden: Any = (9, 6), **options: Any
 ) -> list[xpnet.FeedforwardNeuralNet]:
     """Networks that differ in seed, learning rate and penalty."""
-    given_to_all: dict[str, Any] = {"optimizer": "adam", "dtype": "float32", **how}
+    given_to_all: dict[str, Any] = {"optimizer": "adam", "dtype": "float32", **options}
     rates, penalties = np.geomspace(1e-3, 1e-1, count), [1e-3 * (k % 2) for k in range(count)]
     return [
         xpnet.FeedforwardNeuralNet(7, hidden, 3, rate, **{"rng": k, "l2": l2, **given_to_all})
@@ -78,12 +78,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("how", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("options", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("batch_size", [64, None])
 def test_the_result_is_that_of_a_loop_to_the_bit(
-    how: dict[str, Any], batch_size: int | None
+    options: dict[str, Any], batch_size: int | None
 ) -> None:
-    found, wanted = networks_of(**how), networks_of(**how)
+    found, wanted = networks_of(**options), networks_of(**options)
     with side_by_side() as counts:
         histories = xpnet.fit_many(found, X, Y, epochs=3, batch_size=batch_size)
     assert counts == [5, 5, 5]
@@ -97,7 +97,7 @@ def test_the_result_is_that_of_a_loop_to_the_bit(
 @given(st.data())
 def test_fit_many_has_the_bits_of_a_loop(data: st.DataObject) -> None:
     count, batch_size = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 320))
-    how = {
+    options = {
         "epochs": data.draw(st.integers(0, 3)),
         "batch_size": batch_size,
         "shuffle": data.draw(st.booleans()),
@@ -111,12 +111,12 @@ def test_fit_many_has_the_bits_of_a_loop(data: st.DataObject) -> None:
     found, wanted = networks_of(count), networks_of(count)
     xpnet.set_threads(data.draw(st.integers(1, 4)))
     try:
-        xpnet.fit_many(found, X, Y, rows=rows if count > 1 else None, **how)
+        xpnet.fit_many(found, X, Y, rows=rows if count > 1 else None, **options)
     finally:
         xpnet.set_threads(None)
     for network, of_one in zip(wanted, rows, strict=True):
         part = (X, Y) if of_one is None or count == 1 else (X[of_one], Y[of_one])
-        network.fit(*part, **how)
+        network.fit(*part, **options)
     assert_same(found, wanted)
 
 
@@ -304,7 +304,7 @@ def test_networks_of_another_dtype_share_one_copy_of_the_rows() -> None:
 
 def test_what_cannot_be_trained_is_refused_before_anything_is() -> None:
     networks = networks_of(2)
-    for message, network, how in [
+    for message, network, options in [
         ("once; got one twice", [networks[0], networks[0]], {}),
         ("one entry for each of 2 networks; got 1", networks, {"rows": [None]}),
         ("at least one row", networks, {"rows": [[0], []]}),
@@ -313,7 +313,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is() -> None:
         ("`batch_size` at least 1", networks, {"batch_size": 0}),
     ]:
         with pytest.raises(xpnet.InputError, match=message):
-            xpnet.fit_many(network, X, Y, **{"epochs": 1, **how})
+            xpnet.fit_many(network, X, Y, **{"epochs": 1, **options})
     with pytest.raises(xpnet.InputError, match="300 is out of bounds"):
         xpnet.fit_many(networks, X, Y, epochs=1, rows=[[0], [300]])
     spoilt = X.copy()

@@ -16,8 +16,8 @@ X, Y = load_breast_cancer(return_X_y=True)
 X = ((X - X.mean(0)) / X.std(0)).astype("float32")
 
 
-def trained(**how: object) -> xpnet.FeedforwardNeuralNet:
-    settings: dict[str, Any] = {"optimizer": "adam", "rng": 0, "dtype": "float32", **how}
+def trained(**options: object) -> xpnet.FeedforwardNeuralNet:
+    settings: dict[str, Any] = {"optimizer": "adam", "rng": 0, "dtype": "float32", **options}
     network = xpnet.FeedforwardNeuralNet(30, (16, 8), 2, 1e-2, **settings)
     network.fit(X[:400], Y[:400], epochs=5, batch_size=64)
     return network

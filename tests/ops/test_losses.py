@@ -81,11 +81,16 @@ def test_gradients_are_pytorchs(name, weighted, rng):
     [
         ("absolute_error", metrics.mean_absolute_error),
         ("quantile", partial(metrics.mean_pinball_loss, alpha=0.9)),
-        ("poisson", lambda y, mean, **how: metrics.mean_poisson_deviance(y, mean, **how) / 2),
-        ("gamma", lambda y, mean, **how: metrics.mean_gamma_deviance(y, mean, **how) / 2),
+        (
+            "poisson",
+            lambda y, mean, **options: metrics.mean_poisson_deviance(y, mean, **options) / 2,
+        ),
+        ("gamma", lambda y, mean, **options: metrics.mean_gamma_deviance(y, mean, **options) / 2),
         (
             "tweedie",
-            lambda y, mean, **how: metrics.mean_tweedie_deviance(y, mean, power=1.3, **how) / 2,
+            lambda y, mean, **options: (
+                metrics.mean_tweedie_deviance(y, mean, power=1.3, **options) / 2
+            ),
         ),
     ],
 )

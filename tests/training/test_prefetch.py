@@ -64,7 +64,7 @@ class Seen(Callback):
         self.training = training
 
 
-def trained(rng, *, ahead=True, step=None, callbacks=(), epochs=6, **how):
+def trained(rng, *, ahead=True, step=None, callbacks=(), epochs=6, **options):
     """The step of a training, the training and what it ended with, if it did not end by itself."""
     if step is None:
         step = PrefetchingStep() if ahead else StepInTurn()
@@ -77,7 +77,7 @@ def trained(rng, *, ahead=True, step=None, callbacks=(), epochs=6, **how):
             epochs=epochs,
             schedule=Constant(0.3),
             callbacks=[seen, *callbacks],
-            **how,
+            **options,
         )
     except KeyboardInterrupt as error:
         return step, seen.training, error
@@ -158,11 +158,11 @@ def test_ctrl_c(stream, place, monkeypatch):
         step, epochs = PrefetchingStep(), []
         draw_from = step.epoch
 
-        def epoch(*data, **how):
+        def epoch(*data, **options):
             epochs.append(1)
             if len(epochs) == 4:
                 step.prefetch_order = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
-            return draw_from(*data, **how)
+            return draw_from(*data, **options)
 
         step.epoch = epoch
         _, found, error = trained(rng, step=step)

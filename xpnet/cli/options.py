@@ -207,14 +207,14 @@ class MissingValues(ParamType):
                 str(column): tuple(map(str, own if isinstance(own, list) else [own]))
                 for column, own in value.items()
             }
-        found: dict[str, tuple[str, ...]] = {}
+        by_column: dict[str, tuple[str, ...]] = {}
         for part in map(str, WORDS.convert(str(value), param, ctx) or ("",)):
             column, mark, own = part.partition("=")
             if not mark:
                 column, own = "", part
             values = own.split("|") if column else [own]
-            found[column] = (*found.get(column, ()), *values)
-        return found
+            by_column[column] = (*by_column.get(column, ()), *values)
+        return by_column
 
 
 MISSING_VALUES = MissingValues()

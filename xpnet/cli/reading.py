@@ -63,23 +63,23 @@ def read_columns(
     data: str,
     settings: ReadingSettings,
     model: TableModel | None = None,
-    known: Mapping[str, ColumnForm] = MappingProxyType({}),
+    forms_before: Mapping[str, ColumnForm] = MappingProxyType({}),
     *,
     labelled: bool,
 ) -> ReadColumns:
     """Open a data file and read the columns that a model takes.
 
     model : says what the options leave open; labelled : whether labels are needed
-    known : how columns are read, by their names, where there is no model yet
+    forms_before : how columns are read, by their names, where there is no model yet
 
     Raises DataFileError if columns are missing, and for a format of dates that no column has.
     """
-    known = with_marks(known if model is None else model.forms, settings)
+    forms_before = with_marks(forms_before if model is None else model.forms, settings)
     dialect = settings.dialect
-    dialect["decimal"] = settings.decimal or decimal_mark_of(known)
+    dialect["decimal"] = settings.decimal or decimal_mark_of(forms_before)
     opened = open_data(data, settings.target if labelled else None, **dialect)
     drop = [*settings.no_features]
-    text = [*settings.text, *(name for name in text_columns(known) if name in opened.names)]
+    text = [*settings.text, *(name for name in text_columns(forms_before) if name in opened.names)]
     features = settings.features
     target = settings.target
     if model is not None:
@@ -102,9 +102,9 @@ def read_columns(
             columns,
             [name for name in text if name in columns],
             label,
-            keeps_names=not known,
+            keeps_names=not forms_before,
         )
-        forms = _forms_of_file(opened, frame, names, settings, known)
+        forms = _forms_of_file(opened, frame, names, settings, forms_before)
     if model is not None:
         model.use_unreadable(settings.unreadable)
         if not model.has_encoder:
@@ -128,7 +128,7 @@ def _forms_of_file(
     frame: Frame,
     features: Sequence[str],
     settings: ReadingSettings,
-    known: Mapping[str, ColumnForm],
+    forms_before: Mapping[str, ColumnForm],
 ) -> dict[str, LearnedForm]:
     """Return the forms of a file's columns: those that are known, and others by all of its rows.
 
@@ -143,13 +143,13 @@ def _forms_of_file(
         settings.thousands,
         has_types=not isinstance(opened, TextFile),
     )
-    unknown = [name for name in features if name not in known]
+    unknown = [name for name in features if name not in forms_before]
     forms = learn_forms(frame, unknown, settings.text, rules, settings.gaps_of)
-    if not known and not rules.has_types:
+    if not forms_before and not rules.has_types:
         frame.notes += notes_of_words(frame, forms)
     if isinstance(opened, TextFile):
         frame.notes += notes_of_digit_names(opened.digit_names, forms)
-    forms |= {name: LearnedForm(form) for name, form in known.items() if name in features}
+    forms |= {name: LearnedForm(form) for name, form in forms_before.items() if name in features}
     formats = {learned.form.date_format for learned in forms.values()}
     if settings.date_format is not None and settings.date_format not in formats:
         raise DataFileError(
@@ -477,7 +477,7 @@ def with_factors(rows: TableRows, settings: RateSettings) -> TableRows:
 
 
 class RowNumbers(NamedTuple):
-    """What the numbers of a column that an option names must be.
+    """The rule for the numbers of a column that an option names.
 
     option : that names the column; rule : for messages, what it holds
     are_allowed : returns which finite numbers hold the rule
@@ -491,7 +491,7 @@ class RowNumbers(NamedTuple):
 WEIGHTS = RowNumbers(
     "--weight", "finite numbers, none of them negative", lambda values: values >= 0
 )
-"""What weights of rows must be."""
+"""The rule for weights of rows."""
 
 
 def read_numbers_of_rows(

@@ -10,10 +10,11 @@ from typing import NamedTuple, NotRequired, TypedDict
 
 from xpnet.cli.output import few, show_facts, to_json, visible
 from xpnet.cli.plot import Losses, draw_losses
-from xpnet.cli.scores import Scores, show_scores
+from xpnet.cli.scores import show_scores
 from xpnet.cli.settings import TrainSettings
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.errors import ModelFileError
+from xpnet.learning.scores import Scores
 from xpnet.modelfile.disk import write_whole
 from xpnet.modelfile.networks import parameter_count
 from xpnet.tabular.base import Tabular

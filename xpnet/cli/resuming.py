@@ -1,4 +1,4 @@
-"""Whether a run that continues from checkpoints has the rows, columns and options it began with."""
+"""The check that a resumed run has the rows, columns and options of its checkpoints."""
 
 from collections.abc import Mapping
 from dataclasses import fields

@@ -1,23 +1,21 @@
-"""Scores of predictions, by scikit-learn where its functions hold the rows once."""
+"""Scores of models on the rows of a file, hints about their labels, and the table of scores."""
 
-from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean, stdev
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy
 import pyarrow
-from sklearn import metrics
 
 from xpnet.cli.output import few, show_table
 from xpnet.cli.reading import TableRows
 from xpnet.cli.table_model import TableModel
 from xpnet.learning.losses import NumericLoss
-from xpnet.tabular.fitted import predicted_classes
-
-Scores: TypeAlias = dict[str, Any]
-"""Scores of some rows by name: numbers, None where one is not defined, the name of a class, and the
-scores of each class.
-"""
+from xpnet.learning.scores import (
+    Scores,
+    class_frequencies,
+    class_scores,
+    constant_numbers,
+    number_scores,
+)
 
 _TITLES = {
     "f1": "F1",
@@ -30,7 +28,7 @@ _TITLES = {
 """Titles of columns of scores; others are called as the scores."""
 
 REPEATS = 5
-"""How often each column is shuffled to measure its importance."""
+"""Number of times that each column is shuffled to measure its importance."""
 
 RARE_CLASS = 0.05
 """Fraction of the rows below which a class is rare: accuracy says little about it."""
@@ -59,15 +57,6 @@ def scores_of(
     return number_scores(y, outputs, model.loss, weight)
 
 
-def middle(outputs: numpy.ndarray) -> numpy.ndarray:
-    """Return one number a row: of several quantiles the middle one.
-
-    outputs : (rows,) or (rows, levels)
-    """
-    columns = outputs.reshape(len(outputs), -1)
-    return columns[:, columns.shape[1] // 2]
-
-
 def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
     """Return how much worse predictions are with each column shuffled: (columns, repeats).
 
@@ -93,109 +82,6 @@ def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
     return importances
 
 
-def class_scores(
-    labels: numpy.ndarray,
-    probabilities: numpy.ndarray,
-    names: Sequence[object],
-    weight: numpy.ndarray | None = None,
-    threshold: float | None = None,
-) -> Scores:
-    """Return scores of probabilities, and precision, recall, F1 and rows of each class.
-
-    F1 is that of the second of two classes, which ``f1_class`` names; of more classes it is the
-    mean. ROC AUC compares each class with the others, and is None if a class has no rows. It and
-    the log loss are computed here, since scikit-learn's functions hold all rows several times, of
-    which there may be many millions.
-
-    labels : (rows,) class indices; probabilities : (rows, classes); names : of the classes
-    weight : (rows,) positive, by which every score but a number of rows counts them; None for equal
-    ones
-    threshold : from which the second of two classes is predicted; None for the most probable class
-    """
-    count, classes = probabilities.shape
-    predicted = predicted_classes(probabilities, threshold)
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=range(classes), zero_division=0, sample_weight=weight
-    )
-    rows = numpy.bincount(labels, minlength=classes)
-    by_class = (precision, recall, f1, rows)
-    # Probabilities that were rounded to float32 do not sum to exactly 1.
-    sums = probabilities.sum(axis=1, dtype=numpy.float64)
-    epsilon = numpy.finfo(numpy.float64).eps
-    of_labels = probabilities[numpy.arange(count), labels] / sums
-    of_labels = numpy.clip(of_labels, epsilon, 1 - epsilon)
-    compared = range(classes) if classes > 2 else (1,)
-    areas = [_area(probabilities[:, k] / sums, labels == k, weight) for k in compared if rows.all()]
-    columns = zip(names, *(scores.tolist() for scores in by_class), strict=True)
-    return {
-        "rows": count,
-        "accuracy": float(numpy.average(labels == predicted, weights=weight)),
-        "balanced_accuracy": float(recall[rows > 0].mean()),
-        "f1": float(f1.mean() if classes > 2 else f1[1]),
-        "f1_class": names[1] if classes == 2 else None,
-        "log_loss": -float(numpy.average(numpy.log(of_labels), weights=weight)),
-        "roc_auc": float(numpy.mean(areas)) if areas else None,
-        "classes": [
-            dict(zip(("class", "precision", "recall", "f1", "rows"), values, strict=True))
-            for values in columns
-        ],
-    }
-
-
-def _area(scores: numpy.ndarray, is_class: numpy.ndarray, weight: numpy.ndarray | None) -> float:
-    """Return ROC AUC: how often a row of the class has a higher score than one of the others.
-
-    Equal scores count half. weight : (rows,) positive, None for equal ones
-    """
-    own = scores[is_class]
-    others = numpy.sort(scores[~is_class])
-    if weight is None:
-        own = numpy.sort(own)  # the search below is faster
-        below = int(numpy.searchsorted(others, own, "left").sum())
-        not_above = int(numpy.searchsorted(others, own, "right").sum())
-        return (below + not_above) / (2 * len(own) * len(others))
-    own_weight = weight[is_class]
-    weight_of_others = weight[~is_class]
-    order = numpy.argsort(scores[~is_class])
-    sums = numpy.concatenate([[0.0], weight_of_others[order].cumsum()])
-    pairs = sums[numpy.searchsorted(others, own, "left")]
-    pairs += sums[numpy.searchsorted(others, own, "right")]
-    return float(own_weight @ pairs / (2 * own_weight.sum() * sums[-1]))
-
-
-def number_scores(
-    targets: numpy.ndarray,
-    outputs: numpy.ndarray,
-    loss: NumericLoss,
-    weight: numpy.ndarray | None = None,
-) -> Scores:
-    """Return rows, mean absolute error, root of the mean squared error, R2, and what fits the loss.
-
-    Counts and amounts have their mean deviance and D2, quantiles the pinball loss and D2 (the means
-    over the levels), medians D2. R2 and D2 are None for fewer than two rows, and a deviance and its
-    D2 where a target is not one of the loss.
-
-    outputs : (rows,) or (rows, levels); weight : (rows,) positive, None for equal ones
-    """
-    measured = {"y_true": targets, "y_pred": middle(outputs), "sample_weight": weight}
-    scores: Scores = {
-        "rows": len(targets),
-        "mae": float(metrics.mean_absolute_error(**measured)),
-        "rmse": float(metrics.root_mean_squared_error(**measured)),
-        "r2": float(metrics.r2_score(**measured)) if len(targets) > 1 else None,
-    }
-    if loss.name in ("squared_error", "huber"):
-        return scores
-    by_loss = (targets[:, None], outputs.reshape(len(targets), -1), weight)
-    is_measurable = loss.allows(targets)
-    if loss.name == "quantile":
-        scores["pinball_loss"] = loss.mean_deviance(*by_loss)
-    elif loss.power is not None:
-        scores["mean_deviance"] = loss.mean_deviance(*by_loss) if is_measurable else None
-    scores["d2"] = loss.d2(*by_loss) if is_measurable and len(targets) > 1 else None
-    return scores
-
-
 def baseline_scores(
     training: TableRows, measured: TableRows, loss: NumericLoss | None = None
 ) -> Scores:
@@ -207,70 +93,28 @@ def baseline_scores(
     loss : of a model of numbers; None for a model of classes
     """
     if loss is not None:
-        if loss.name == "quantile":
-            constant = numpy.quantile(
-                training.y, loss.numbers, weights=training.weight, method="inverted_cdf"
-            )
-        else:
-            constant = numpy.average(training.y, weights=training.weight, keepdims=True)
+        constant = constant_numbers(training.y, training.weight, loss)
         outputs = numpy.tile(constant, (len(measured), 1))
         if training.factors is not None and measured.factors is not None:
             mean_factor = numpy.average(training.factors, weights=training.weight)
             outputs = outputs / mean_factor * measured.factors[:, None]
         return number_scores(measured.y, outputs, loss, measured.weight)
-    frequencies = class_frequencies(training)
-    return class_scores(
-        measured.y,
-        numpy.broadcast_to(frequencies, (len(measured), len(frequencies))),
-        training.classes.tolist(),
-        measured.weight,
-    )
-
-
-def mean_scores(measured: Sequence[Mapping[str, Scores]]) -> dict[str, Scores]:
-    """Return the means of scores over the folds of a cross-validation, and their spread.
-
-    The spread is the standard deviation over the folds, with one degree of freedom less than folds.
-    A score that a fold lacks has neither.
-
-    measured : the scores of each fold, by the rows that they are of
-    """
-    test = [scores["test"] for scores in measured]
-    return {
-        "test": _over_folds(test, fmean),
-        "spread": _over_folds(test, stdev),
-        "baseline": _over_folds([scores["baseline"] for scores in measured], fmean),
-    }
-
-
-def _over_folds(scores: Sequence[Scores], statistic: Callable[[list[float]], float]) -> Scores:
-    """Return a statistic of each score over folds, with the number of all rows."""
-    names = [name for name in scores[0] if name not in ("rows", "classes", "f1_class")]
-    statistics: Scores = {"rows": sum(of_fold["rows"] for of_fold in scores)}
-    for name in names:
-        values = [of_fold[name] for of_fold in scores]
-        statistics[name] = None if None in values else statistic(values)
-    return statistics | {name: scores[0][name] for name in ("f1_class",) if name in scores[0]}
-
-
-def class_frequencies(rows: TableRows) -> numpy.ndarray:
-    """Return the fraction of the rows, or of their weight, that each class has: (classes,)."""
-    counts = numpy.bincount(rows.y, rows.weight, minlength=len(rows.classes))
-    return counts / counts.sum()
+    frequencies = class_frequencies(training.y, training.weight, len(training.classes))
+    probabilities = numpy.broadcast_to(frequencies, (len(measured), len(frequencies)))
+    return class_scores(measured.y, probabilities, training.classes.tolist(), measured.weight)
 
 
 def rare_class_note(rows: TableRows) -> str:
     """Return a hint about a rare class of two; otherwise ""."""
     if rows.classes is None or len(rows.classes) != 2:
         return ""
-    frequencies = class_frequencies(rows)
+    frequencies = class_frequencies(rows.y, rows.weight, len(rows.classes))
     rare = int(frequencies.argmin())
     if frequencies[rare] >= RARE_CLASS:
         return ""
     return (
         f"{rows.classes[rare]} has {frequencies[rare]:.2%} of the rows, so accuracy says little; "
-        "compare ROC AUC and log loss, or add --class-weight balanced or "
-        "--threshold f1"
+        "compare ROC AUC and log loss, or add --class-weight balanced or --threshold f1"
     )
 
 

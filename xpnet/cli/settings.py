@@ -24,7 +24,7 @@ def changeable(default: Default) -> Default:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingSettings:
-    """Which columns are read, and how a text file is written.
+    """The columns that are read, and the dialect of a text file.
 
     features, drop, text, ids : names of columns
     target : the column with labels, if an option names it

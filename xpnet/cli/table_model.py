@@ -74,10 +74,10 @@ class TableModel:
 
     def check_has_rates(self, settings: RateSettings) -> None:
         """Raise click.UsageError for exposures and offsets of a model that predicts no rates."""
-        known = [name for name in ("exposure", "offset") if getattr(settings, name) is not None]
-        if known and not self.has_rates:
+        names = [name for name in ("exposure", "offset") if getattr(settings, name) is not None]
+        if names and not self.has_rates:
             raise click.UsageError(
-                f"--{known[0]} must go with a model of --loss poisson, tweedie or gamma; this one "
+                f"--{names[0]} must go with a model of --loss poisson, tweedie or gamma; this one "
                 "has another loss. Leave it out."
             )
 

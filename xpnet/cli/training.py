@@ -41,14 +41,7 @@ from xpnet.cli.report import (
     write_others,
 )
 from xpnet.cli.resuming import SameRun
-from xpnet.cli.scores import (
-    Scores,
-    baseline_scores,
-    mean_scores,
-    rare_class_note,
-    scores_of,
-    single_rows_note,
-)
+from xpnet.cli.scores import baseline_scores, rare_class_note, scores_of, single_rows_note
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.data import frames
@@ -62,6 +55,7 @@ from xpnet.data.task import Task, choose_task, numbers_of
 from xpnet.distributed import current_ranks
 from xpnet.errors import XpnetError
 from xpnet.learning.exposure import rates_of
+from xpnet.learning.scores import Scores, mean_scores
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.encodings.column_fit import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
 from xpnet.training import Callback, Progress, TrainingState
@@ -280,7 +274,7 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
     """
     mark = decimal_mark_of({name: form for name, (form, *_) in rows.forms.items()})
     plain = ColumnForm("number", NumberFormat(mark or "."))
-    known = {name: rows.forms.get(name, LearnedForm(plain)).form for name in rows.features}
+    trained_forms = {name: rows.forms.get(name, LearnedForm(plain)).form for name in rows.features}
     reading = MeasuringSettings(
         features=tuple(rows.features),
         weight=settings.weight,
@@ -293,7 +287,9 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
         thousands=settings.thousands,
         encoding=settings.encoding,
     )
-    _, frame, features, _, forms = read_columns(path, reading, known=known, labelled=True)
+    _, frame, features, _, forms = read_columns(
+        path, reading, forms_before=trained_forms, labelled=True
+    )
     labels, labelled, _ = read_labels(
         frame,
         target,
@@ -437,14 +433,14 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
         warnings.filterwarnings("ignore", message="`y` has classes of one row")
         if rows.frame.rows * len(rows.frame.schema) * 8 > frames.LARGE_TABLE_BYTES:
             return _fit_encoded(model, rows, settings)
-        known = {} if rows.factors is None else {"exposure": rows.factors}
+        exposure = {} if rows.factors is None else {"exposure": rows.factors}
         return model.fit(
             rows.table_with_forms(),  # type: ignore[arg-type]  # a table that is read already
             rows.y if classes is None else classes[rows.y],
             sample_weight=rows.weight,
             groups=rows.links.groups,
             time=rows.links.time,
-            **known,
+            **exposure,
         )
 
 

@@ -1,4 +1,4 @@
-"""Which columns of a data file a model takes, and which one holds the labels."""
+"""The choice of the columns that a model takes, and of the one with the labels."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple

@@ -5,6 +5,7 @@
 ``targets``        classes and numbers: how a loss takes them, and what outputs say
 ``labels``         rules that labels of classes must hold
 ``weights``        weights of rows
+``scores``         scores of predictions, and constant baselines
 ``split``          the split of rows for validation, over all processes
 ``validation``     the loss on validation rows
 ``fitted``         the record of the last fit, and the attributes that show it

@@ -1,4 +1,4 @@
-"""How an estimator shows its last fit: attributes of one record, which ``fit`` replaces."""
+"""The last fit of an estimator: attributes of one record, which ``fit`` replaces."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -22,6 +22,7 @@ from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError
 from xpnet.learning.coefficients import LinearPart, linear_part
 from xpnet.learning.losses import NumericLoss
+from xpnet.learning.scores import predicted_classes
 from xpnet.models import Network
 from xpnet.models.saving import Saved
 from xpnet.tabular.columns.frames import table_of
@@ -186,17 +187,6 @@ class FittedClassifier(FittedTable):
     def labels(self, X: ArrayLike) -> numpy.ndarray:
         """Return the predicted label of each row: (rows,)."""
         return self.classes[predicted_classes(self.probabilities(X), self.threshold)]
-
-
-def predicted_classes(probabilities: numpy.ndarray, threshold: float | None) -> numpy.ndarray:
-    """Return the index of the predicted class of each row: (rows,) int64.
-
-    probabilities : (rows, classes); threshold : from which the second of two classes is predicted;
-    None for the most probable class
-    """
-    if threshold is None:
-        return probabilities.argmax(axis=1)
-    return (probabilities[:, 1] >= threshold).astype(numpy.int64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -284,16 +284,16 @@ def test_gradients_of_the_same_rows_follow_the_parameters(dtype, weighted):
         rng.integers(0, 4, 30),
         rng.standard_normal((12, 7)),
     )
-    how = {"sample_weight": rng.random(30) if weighted else None}
+    options = {"sample_weight": rng.random(30) if weighted else None}
 
     def agree():
         fresh.load_state(step.state())
-        assert step.gradient(X, Y, **how) == fresh.gradient(X, Y, **how)
+        assert step.gradient(X, Y, **options) == fresh.gradient(X, Y, **options)
         numpy.testing.assert_array_equal(step.gradients.flat, fresh.gradients.flat)
 
     def train_alike(batch_size):
         fresh.load_state(step.state())
-        train = {"learning_rate": 0.1, "batch_size": batch_size, **how}
+        train = {"learning_rate": 0.1, "batch_size": batch_size, **options}
         assert step.epoch(X, Y, **train) == fresh.epoch(X, Y, **train)
         numpy.testing.assert_array_equal(step.params.flat, fresh.params.flat)
 
@@ -499,9 +499,9 @@ def test_many_rows_are_predicted_some_at_a_time(monkeypatch):
     X = rng.standard_normal((700, 5))
     whole, cut, sizes = step.forward(X), step.evaluator._cut, []
 
-    def noted(rows, *how, **more):
+    def noted(rows, *options, **more):
         sizes.append(rows)
-        return cut(rows, *how, **more)
+        return cut(rows, *options, **more)
 
     monkeypatch.setattr(step.evaluator, "_cut", noted)
     monkeypatch.setattr(evaluation, "WORK_PER_CALL", 1)

@@ -113,7 +113,8 @@ def evaluate(
     Example:
       xpnet evaluate model.safetensors later.csv --plot confusion.png
     """
-    from xpnet.cli.scores import middle, scores_of, show_scores
+    from xpnet.cli.scores import scores_of, show_scores
+    from xpnet.learning.scores import middle, predicted_classes
 
     opened, rows = _open(model, data, backend, MeasuringSettings(**arguments))
     outputs = rows.outputs_of(opened)
@@ -121,7 +122,6 @@ def evaluate(
     unknowns = rows.count_unknowns(opened)
     if plot is not None:
         from xpnet.cli.plot import draw_against, draw_classes
-        from xpnet.tabular.fitted import predicted_classes
 
         if opened.classes is None:
             draw_against(plot, rows.y, middle(outputs), data)

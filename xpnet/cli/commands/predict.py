@@ -163,8 +163,8 @@ def _unused_names(header: list[str], ids: list[str], frame: "Frame") -> list[str
     names = list(header)
     for place, name in enumerate(header):
         if name in ids:
-            taken = {*ids, *names}
-            names[place] = next(new for k in count(2) if (new := f"{name}_{k}") not in taken)
+            used_names = {*ids, *names}
+            names[place] = next(new for k in count(2) if (new := f"{name}_{k}") not in used_names)
             frame.notes.append(
                 f"{frame.name} has a column {name!r}; what is predicted is {names[place]!r}"
             )
@@ -229,7 +229,7 @@ def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> lis
 
     Numbers are text, since float32 is shortest in its own digits.
     """
-    from xpnet.tabular.fitted import predicted_classes
+    from xpnet.learning.scores import predicted_classes
 
     numbers = outputs.reshape(len(outputs), -1).astype(str).T.tolist()
     if opened.classes is None:

@@ -49,10 +49,10 @@ def _check_together(settings: TrainSettings) -> None:
             f"--target must name another column than --weight, --groups, --time, --exposure and "
             f"--offset; got {settings.target} twice. Name another."
         )
-    known = [name for name in ("exposure", "offset") if getattr(settings, name) is not None]
-    if known and settings.loss not in LOGARITHMIC:
+    rate_options = [name for name in ("exposure", "offset") if getattr(settings, name) is not None]
+    if rate_options and settings.loss not in LOGARITHMIC:
         raise click.UsageError(
-            f"--{known[0]} must go with --loss {', '.join(LOGARITHMIC[:-1])} or "
+            f"--{rate_options[0]} must go with --loss {', '.join(LOGARITHMIC[:-1])} or "
             f"{LOGARITHMIC[-1]}; got {f'--loss {settings.loss}' if settings.loss else 'none'}. "
             "Add one of them."
         )
@@ -106,7 +106,7 @@ WITHOUT_EFFECT = (
         lambda settings: "weight_decay" not in OPTIMIZERS[settings.optimizer].numbers(),
     ),
 )
-"""What is refused, since the user would expect an effect."""
+"""Options that are refused, since the user would expect an effect of them."""
 
 
 def _check_all_have_effect(settings: TrainSettings, distributed: str | None) -> None:

@@ -1,4 +1,4 @@
-"""How single cells are read: numbers, dates, durations and gaps in text.
+"""Rules by which single cells are read: numbers, dates, durations and gaps in text.
 
 ``forms``      the form of a column, learned from its training rows, which reads each later text
 ``numbers``    numbers with marks and units

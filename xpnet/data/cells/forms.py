@@ -1,4 +1,4 @@
-"""How the cells of a column are read: learned once from its training rows, and used ever after.
+"""The forms by which cells are read: learned once from training rows, and used for later ones.
 
 A `ColumnForm` reads each text for itself. So a value means the same alone, in any batch, block and
 order of rows, and in any source: frames, dicts and files all come here with their distinct texts.
@@ -52,7 +52,7 @@ MAX_WORDS = 1000
 
 @dataclass(frozen=True)
 class ColumnForm:
-    """How the cells of a column are read, as its training rows have shown.
+    """The form by which the cells of a column are read, as its training rows have shown it.
 
     kind : "number", "duration" (in seconds), "date", "time" (of day) or "category"
     number_format : of numbers in text
@@ -173,7 +173,7 @@ class LearnedForm(NamedTuple):
 
 
 class TextRules(NamedTuple):
-    """What is known about the text of a column before its form is learned.
+    """The rules about the text of a column before its form is learned.
 
     date_format : a format that its dates may have; None for none
     decimal, thousands : marks of its numbers; None for those that the text shows

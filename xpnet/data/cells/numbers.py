@@ -94,7 +94,7 @@ def _number_of(text: str, decimal: str, thousands: str) -> _Number | None:
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How the numbers of a column are written.
+    """The form of the numbers of a column.
 
     decimal : the decimal mark, "." or ","
     thousands : marks that stand between thousands in training, or that the user named
@@ -146,7 +146,7 @@ class NumericText:
 
 @dataclass
 class _NumberEvidence:
-    """What the texts of a column tell about numbers with one decimal mark.
+    """Evidence in the texts of a column for numbers with one decimal mark.
 
     marks, units : of the numbers; word_rows : rows of each text that is no number
     example : the longest number that is not plain; is_whole : whether all are digits alone

@@ -1,4 +1,4 @@
-"""How a text file is written, as its first lines show: separator, header, decimal mark."""
+"""The dialect of a text file, as its first lines show it: separator, header, decimal mark."""
 
 import csv
 import io

@@ -10,6 +10,7 @@ import numpy
 from xpnet.backend import StepState
 from xpnet.backend.step import Step
 from xpnet.data.sources import Source
+from xpnet.learning.scores import log_losses
 from xpnet.learning.validation import total_loss
 from xpnet.models import Network
 from xpnet.tabular.ensemble.refit import ParameterMean
@@ -17,8 +18,6 @@ from xpnet.training import EarlyStopping, LabeledRows, Training
 from xpnet.training.streamed import SourceRows
 from xpnet.typing import Array, SavedState
 
-MIN_PROBABILITY = 1e-30
-"""Smallest probability whose logarithm is taken."""
 LAST_SHARE = 0.1
 """The share of the epochs, at the end, that must still have lowered a loss for it to be falling."""
 SMALL_FALL = 0.01
@@ -152,8 +151,6 @@ def validation_loss(step: Step, rows: LabeledRows) -> float:
         return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
     to_numpy = step.backend.to_numpy
     probabilities = to_numpy(step.forward(rows.X))
-    Y = to_numpy(rows.Y)
-    of_labels = probabilities[numpy.arange(len(Y)), Y].astype(numpy.float64)
-    losses = -numpy.log(of_labels.clip(MIN_PROBABILITY))
+    losses = log_losses(probabilities, to_numpy(rows.Y))
     weight = None if rows.weight is None else to_numpy(rows.weight)
     return float(numpy.average(losses, weights=weight))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy
 
-from xpnet.tabular.ensemble.best_epoch import MIN_PROBABILITY
+from xpnet.learning.scores import log_losses
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows, rows_of_folds
 from xpnet.tabular.fitted import mean_of
@@ -71,7 +71,7 @@ def _loss_of_mean(predicted: Sequence[PredictedRows]) -> float:
     outputs = numpy.stack([prediction.outputs for prediction in predicted])
     mean = outputs.mean(axis=0, dtype=numpy.float64)
     if rows.Y.ndim == 1:
-        losses = -numpy.log(mean[numpy.arange(len(mean)), rows.Y].clip(MIN_PROBABILITY))
+        losses = log_losses(mean, rows.Y)
     else:
         losses = ((mean - rows.Y) ** 2).mean(axis=1)
     return float(numpy.average(losses, weights=rows.weight))

@@ -20,6 +20,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from xpnet.backend import NetworkSpec
 from xpnet.backend.blas import one_thread
+from xpnet.learning.scores import MIN_PROBABILITY
 from xpnet.models import Network
 from xpnet.tabular.encodings.encoding import Encoding
 from xpnet.tabular.ensemble.linear_solvers import LinearModel, fit_logistic, fit_ridges
@@ -46,8 +47,6 @@ MAX_ROWS = 50_000
 """Number of rows up to which networks have a linear baseline; with more they need none."""
 MIN_GAIN = 0.01
 """The share of the validation loss that a linear baseline must take away to become a part."""
-MIN_PROBABILITY = 1e-30
-"""Smallest probability whose logarithm is taken."""
 
 
 def numbers_of_columns(
