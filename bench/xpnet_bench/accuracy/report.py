@@ -120,7 +120,7 @@ def _costs_chart(costs: pandas.DataFrame) -> Chart:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set(xlabel=f"rows of {COLUMNS} columns", ylabel="CPU seconds of the fit")
-    add_legend(figure)
+    add_legend(figure, columns=2)
     return chart_of("CPU seconds of a fit by rows", figure)
 
 

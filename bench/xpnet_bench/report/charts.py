@@ -73,10 +73,12 @@ def chart_of(title: str, figure: Figure) -> Chart:
     return Chart(title, "\n".join(lines) + "\n")
 
 
-def add_legend(figure: Figure, location: Literal["lower", "upper"] = "lower") -> None:
+def add_legend(
+    figure: Figure, location: Literal["lower", "upper"] = "lower", columns: int = 3
+) -> None:
     """Name what was drawn. location : "lower" or "upper", below or above the axes"""
     place: Any = f"outside {location} center"
-    figure.legend(loc=place, ncols=3)
+    figure.legend(loc=place, ncols=columns)
 
 
 def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:

@@ -197,7 +197,8 @@ MAX_WORK_OF_COLUMNS = 1000 / USUAL_COLUMNS
 Rows of more columns make fewer epochs."""
 ROWS_OF_FULL_WORK = 200_000
 """Number of rows up to which each row has the work that its quality names. More rows share the work
-of this number of rows, so that a million rows take minutes and no hours."""
+of this number of rows, so that a million rows take minutes and no hours. With half of them the
+error of quality 1 on 307,000 flights (nycflights13, arrival delay) is 2.3 % higher."""
 MIN_EPOCHS = 16
 """Smallest number of epochs that the work of a row leaves, unless fewer make MIN_UPDATES."""
 MIN_UPDATES = 20_000
