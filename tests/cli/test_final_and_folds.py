@@ -112,9 +112,12 @@ def test_folds_respect_groups_and_times(
 
     divisions: list[Any] = []
     divide = training._divisions
-    monkeypatch.setattr(
-        training, "_divisions", lambda *all_of: divisions.extend(divide(*all_of)) or divisions
-    )
+
+    def recorded(*arguments: Any) -> Any:
+        divisions.extend(divide(*arguments))
+        return divisions
+
+    monkeypatch.setattr(training, "_divisions", recorded)
     report = report_of(run, *options, "--folds", "4")
     values = table[options[1]].to_numpy()
     assert len(divisions) == len(report["folds"]) == 4

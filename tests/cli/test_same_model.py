@@ -1,5 +1,6 @@
 """`xpnet train` and Python fit the same model to the bit, from a file and from a frame of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def table() -> pandas.DataFrame:
     )
 
 
-LIBRARIES = {
+LIBRARIES: dict[str, Callable[[pandas.DataFrame], Any]] = {
     "pandas": lambda frame: frame,
     "polars": polars.from_pandas,
     "pyarrow": lambda frame: pyarrow.Table.from_pandas(frame, preserve_index=False),
