@@ -10,6 +10,7 @@ from xpnet.cli.commands.doctor import backends, doctor, warmup
 from xpnet.cli.commands.evaluate import evaluate, explain
 from xpnet.cli.commands.inspect import export, inspect
 from xpnet.cli.commands.predict import predict
+from xpnet.cli.commands.refine import refine
 from xpnet.cli.commands.reproduce import reproduce
 from xpnet.cli.commands.train import train
 from xpnet.cli.extensions import explain_failure, find_extensions, load_extension
@@ -110,6 +111,7 @@ for _command in (
     predict,
     evaluate,
     explain,
+    refine,
     inspect,
     export,
     backends,

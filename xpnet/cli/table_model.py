@@ -110,6 +110,17 @@ class TableModel:
         """Return what becomes of values that do not have the form of the training."""
         return str(self.model.encoder_.unreadable) if self.has_encoder else "error"
 
+    def as_input(
+        self,
+        table: pyarrow.Table,
+        forms: Mapping[str, LearnedForm],
+        row_numbers: numpy.ndarray | None = None,
+    ) -> object:
+        """Return rows as the model takes them. For the arguments see `outputs_of`."""
+        if self.features and self.has_encoder:
+            return replace(table_of(table), forms=forms, row_numbers=row_numbers)
+        return table if self.features else numpy.asarray(table)
+
     def outputs_of(
         self,
         table: pyarrow.Table,
@@ -126,9 +137,7 @@ class TableModel:
         Raises InputError for values that the model does not take.
         """
         model = self.model
-        X: object = numpy.asarray(table) if not self.features else table
-        if self.features and self.has_encoder:
-            X = replace(table_of(table), forms=forms, row_numbers=row_numbers)
+        X = self.as_input(table, forms, row_numbers)
         try:
             with warnings.catch_warnings():  # the cells were checked, and notes count these gaps
                 warnings.simplefilter("ignore", UnreadableWarning)

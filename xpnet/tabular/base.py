@@ -114,7 +114,7 @@ class Tabular(FittedAttributes, TabularParameters):
         """Return the coding of the targets, learned from those of the training rows."""
 
     @abstractmethod
-    def _coding_of(self, fitted: Any, y: numpy.ndarray) -> tuple[TargetCoding, Any]:
+    def _coding_of(self, fitted: Any, y: numpy.ndarray) -> tuple[TargetCoding, FittedTable]:
         """Return the coding of the targets of a fit for new targets, and the record with it."""
 
     @abstractmethod

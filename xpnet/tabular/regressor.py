@@ -22,6 +22,7 @@ from xpnet.tabular.ensemble.predicted_rows import PredictedRows
 from xpnet.tabular.ensemble.watching import Callbacks
 from xpnet.tabular.fitted import FittedRegressor, row_count
 from xpnet.tabular.parameters import TabularParameters
+from xpnet.tabular.refinement import Refinement
 from xpnet.typing import ArrayLike, TableLike, Transformer
 
 if TYPE_CHECKING:
@@ -284,6 +285,88 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             if self._fitted is not earlier and not known.is_empty:
                 weight = rates.weight if X_val is None else rates_val.weight
                 self._fitted = self.get_fitted_state().with_residuals_per_exposure(weight)
+
+    def refine(
+        self,
+        X: TableLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        exposure: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+        learning_rate_share: float = 0.03,
+        max_iter: int = 30,
+    ) -> Refinement:
+        """Go on with new rows: the encoder stays, and the networks train on with a smaller rate.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The new rows, with the columns of the training. Categories that the training did not
+            have stay unknown.
+        y : array, shape (rows,) or (rows, targets)
+            Their targets.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
+            learned.
+        exposure : array, shape (rows,), optional
+            Exposures of the rows, as for `fit`.
+        offset : array, shape (rows,), optional
+            Offsets of the rows, as for `fit`.
+        learning_rate_share : float, default 0.03
+            The share of the learning rate of ``fit``, above 0. A smaller one forgets less.
+        max_iter : int, default 30
+            Maximum number of epochs, at least 1.
+
+        Returns
+        -------
+        Refinement
+            What has changed: ``rows``; ``loss_before`` and ``loss_after`` on new rows that the
+            networks do not learn from; ``epochs`` that each network has kept, 0 where none was
+            better than its parameters before; and ``unknowns``, the values of each column that are
+            unlike those of the training, as `TableEncoder.count_unknowns` counts them.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        ValueError
+            For targets of another shape, for fewer than 16 rows, and for columns that are not
+            those of the training. The estimator is then what it was before.
+
+        Notes
+        -----
+        Each network has its own part of the new rows for validation, and keeps the epoch with the
+        lowest loss there. Importances are measured on these rows, and so are intervals and
+        temperatures if there are 100 of them or more; otherwise those of the fit stay. A saved
+        model can be opened and refined, also several times.
+
+        Examples
+        --------
+        >>> import numpy
+        >>> import xpnet
+        >>> rng = numpy.random.default_rng(0)
+        >>> x = rng.normal(size=(400, 2))
+        >>> regressor = xpnet.TabularRegressor(quality=1, random_state=0).fit(x, x[:, 0])
+        >>> new = rng.normal(size=(200, 2))
+        >>> refinement = regressor.refine(new, new[:, 0] + 0.3)
+        >>> refinement.loss_after < refinement.loss_before
+        True
+        """
+        known = Known(exposure, offset)
+        rates = self._per_exposure(y, sample_weight, known)
+        earlier = self.get_fitted_state()
+        refinement = super().refine(
+            X,
+            rates.y,  # type: ignore[arg-type]  # None is refused there
+            rates.weight,
+            learning_rate_share=learning_rate_share,
+            max_iter=max_iter,
+        )
+        refined = self.get_fitted_state()
+        if not known.is_empty and refined.residuals is not earlier.residuals:
+            self._fitted = refined.with_residuals_per_exposure(rates.weight)
+        return refinement
 
     def _per_exposure(self, y: ArrayLike | None, weight: ArrayLike | None, known: Known) -> Rates:
         """Return targets and weights of rates; the same where nothing is known of their means."""

@@ -22,6 +22,13 @@ target_option: options.Decorator = options.reading_option(
     callback=options.reads,
     help="Column with the true values. [default: the column that the model was trained on]",
 )
+weight_option: options.Decorator = options.reading_option(
+    "--weight",
+    "--sample-weight",
+    "weight",
+    metavar="COLUMN",
+    help="Column with the weight of each row, not negative.",
+)
 measuring: options.Decorator = options.together(
     options.model_argument,
     options.data_argument,
@@ -41,7 +48,9 @@ class Measured(NamedTuple):
     rows: "TableRows"
 
 
-def _open(model: Path, data: str, backend: str | None, settings: MeasuringSettings) -> Measured:
+def open_measured(
+    model: Path, data: str, backend: str | None, settings: MeasuringSettings
+) -> Measured:
     """Return a model and the rows of a file that have a label.
 
     Raises UsageError for a model with several labels a row, DataFileError where columns or labels
@@ -85,13 +94,7 @@ def _open(model: Path, data: str, backend: str | None, settings: MeasuringSettin
     cls=options.Grouped, short_help="Measure a model on the labelled rows of a data file."
 )
 @measuring
-@options.reading_option(
-    "--weight",
-    "--sample-weight",
-    "weight",
-    metavar="COLUMN",
-    help="Column with the weight of each row in the scores, not negative.",
-)
+@weight_option
 @options.plot_option(
     help="Plot a confusion matrix and a reliability curve of classes, or predicted against true "
     "numbers, into this file (.png, .svg or .pdf).",
@@ -116,7 +119,7 @@ def evaluate(
     from xpnet.cli.scores import scores_of, show_scores
     from xpnet.learning.scores import middle, predicted_classes
 
-    opened, rows = _open(model, data, backend, MeasuringSettings(**arguments))
+    opened, rows = open_measured(model, data, backend, MeasuringSettings(**arguments))
     outputs = rows.outputs_of(opened)
     scores = scores_of(opened, rows.y, outputs, rows.weight)
     unknowns = rows.count_unknowns(opened)
@@ -166,7 +169,7 @@ def explain(
     """
     from xpnet.cli.scores import importances_of
 
-    opened, rows = _open(model, data, backend, MeasuringSettings(**arguments))
+    opened, rows = open_measured(model, data, backend, MeasuringSettings(**arguments))
     sample = rows.sample(EXPLAINED_ROWS)
     importances = importances_of(opened, sample)
     measure = "fall of R2" if opened.classes is None else "rise of the log loss"
