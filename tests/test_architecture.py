@@ -51,7 +51,7 @@ WITHOUT_NUMPY = ("xpnet/ops/", "xpnet/layers/", "xpnet/optimizers/", "xpnet/step
 NAMES_WITHOUT_AND_WITH_DASK = {"MLPClassifier", "MLPRegressor"}
 """Class names that `xpnet.estimators` and `xpnet.dask` share on purpose."""
 
-CIRCLES_OF_TYPES = {"tabular": 13, "training": 2}
+CIRCLES_OF_TYPES = {"training": 2}
 """Rooms in which files still import one another for types, with the number of these files. The list
 goes: a room leaves it, and a number falls, with the change that removes the circle.
 """

@@ -18,7 +18,7 @@ import xpnet
 from xpnet.cli.app import app
 from xpnet.cli.training import build
 from xpnet.data.task import choose_task
-from xpnet.tabular.ensemble.recipe import QUALITIES
+from xpnet.tabular.quality import QUALITIES
 
 QUICK = ("--members", "1", "--epochs")
 

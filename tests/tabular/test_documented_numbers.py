@@ -19,14 +19,11 @@ from xpnet.tabular.encodings import column_fit
 from xpnet.tabular.encodings import level as level_encoding
 from xpnet.tabular.encodings import text as text_encoding
 from xpnet.tabular.ensemble import cross_fit, linear_baseline, recipe, search
-from xpnet.tabular.ensemble.recipe import (
-    LABEL_BATCHES,
-    LARGE_ROWS,
-    MAX_EPOCHS,
-    NUMBER_BATCHES,
-    QUALITIES,
-)
+from xpnet.tabular.ensemble.best_epoch import Patience
+from xpnet.tabular.ensemble.recipe import LARGE_ROWS, MAX_EPOCHS
 from xpnet.tabular.ensemble.refit import MIN_REFIT_EPOCHS
+from xpnet.tabular.parameters import SGD_MOMENTUM
+from xpnet.tabular.quality import DEFAULT_QUALITY, LABEL_BATCHES, NUMBER_BATCHES, QUALITIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "user_guide" / "tables.md"
 WORDS = {Fraction(1, 5): "a fifth", Fraction(2, 5): "two fifths"}
@@ -75,7 +72,7 @@ LARGE = f"{LARGE_ROWS:,}"
 usual_decay, decay_at_2 = LABEL_DECAYS[0], LABEL_DECAYS[1]
 
 
-def waits(patience: recipe.Patience) -> str:
+def waits(patience: Patience) -> str:
     """A patience as the help has it: 3 + b/4."""
     return f"{patience.epochs} + b/{1 / patience.share:g}"
 
@@ -88,7 +85,7 @@ def test_the_qualities_have_what_the_sentences_can_say() -> None:
 
 
 HELP = {
-    "quality": f"[default: {recipe.DEFAULT_QUALITY}]",
+    "quality": f"[default: {DEFAULT_QUALITY}]",
     "members": f"[default: {listed(of_qualities('members'))} by quality, else {other('members')}]",
     "dropout": f"[default: {DROPOUT:g} for tabular classes, else {other('dropout')}; the third of "
     f"several networks has {THIRD.label_dropout:g}, or {THIRD.number_dropout:g} for numbers]",
@@ -142,7 +139,7 @@ PARAMETERS = [
     f"networks of {COUNT_WORDS[RUNG_1.settings]} settings are trained on "
     f"{COUNT_WORDS[RUNG_1.folds]} folds, those of the best {COUNT_WORDS[RUNG_2.settings]} on "
     f"{COUNT_WORDS[RUNG_2.folds]} more",
-    f'``"sgd"`` has a momentum of {recipe.SGD_MOMENTUM:g}',
+    f'``"sgd"`` has a momentum of {SGD_MOMENTUM:g}',
     f'``"auto"`` is {QUALITIES[1].label_rate:g} at quality 1, else {QUALITIES[3].label_rate:g} '
     f"for labels and {QUALITIES[3].number_rate:g} for numbers",
     f'``"auto"`` is {NUMBER_DECAY:g} for numbers, and {decay_at_2:g} (quality 2) or '
@@ -202,7 +199,7 @@ def row_of_table(quality: int) -> str:
         return f"{low}" if low == high else f"{low} to {high}"
 
     of = QUALITIES[quality]
-    name = f"{quality}, the default" if quality == recipe.DEFAULT_QUALITY else f"{quality}"
+    name = f"{quality}, the default" if quality == DEFAULT_QUALITY else f"{quality}"
     few = networks_of(100)
     if of.search:
         folds = RUNG_1.folds + RUNG_2.folds

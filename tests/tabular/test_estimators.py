@@ -28,6 +28,7 @@ from xpnet.ops.losses import smoothed
 from xpnet.tabular import base, fitted
 from xpnet.tabular.ensemble import best_epoch, ensemble, linear_solvers, network_training, recipe
 from xpnet.tabular.ensemble.best_epoch import Patience, still_falls
+from xpnet.tabular.quality import QUALITIES
 from xpnet.training import Callback, engine
 
 QUICK: dict[str, Any] = {"members": 2, "networks": 2, "max_iter": 40, "random_state": 0}
@@ -263,10 +264,10 @@ def test_a_large_table_makes_fewer_epochs_and_its_learning_rate_falls_over_the_l
         wide = TabularRegressor(hidden_layer_sizes=(512, 512), **settings).fit(X, X[:, 0])
     assert wide.n_iter_ == recipe.MIN_EPOCHS
     rates = wide.networks_[0].history.learning_rate
-    assert rates[:11] == [recipe.QUALITIES[3].number_rate] * 11
+    assert rates[:11] == [QUALITIES[3].number_rate] * 11
     assert (numpy.diff(rates[10:]) < 0).all() and rates[-1] < rates[0] / 4
     monkeypatch.setattr(recipe, "LARGE_ROWS", 61)
-    quality = recipe.QUALITIES[1]
+    quality = QUALITIES[1]
     small = TabularRegressor(quality=1, **settings).fit(X, X[:, 0])
     assert small.n_iter_ == quality.max_epochs
     assert set(small.networks_[0].history.learning_rate) == {quality.number_rate}
@@ -284,7 +285,7 @@ def test_a_training_that_ends_at_the_last_epoch_of_a_small_table_is_reported(
 
 @each_case("rows", [100, 9_999, 10_000, 21_999, 22_000, 200_000, 10**6])
 def test_the_work_of_a_fit_grows_with_the_rows_without_a_jump(rows: int) -> None:
-    quality = recipe.QUALITIES[3]
+    quality = QUALITIES[3]
     work = [count * recipe.allowed_work(quality, count, 30) for count in (rows, rows + 1)]
     assert work[0] <= work[1] * (1 + 1e-12)
     assert work[1] <= work[0] * (1 + 2 / rows)
@@ -305,9 +306,9 @@ def test_bounded_trainings_of_a_small_table_make_no_more_epochs_than_their_work_
         for network in model.networks_
     )
     assert model.n_iter_ < recipe.MAX_EPOCHS
-    assert work <= 0.4 * recipe.QUALITIES[3].work_of_a_row * 1.1  # the linear part's units are few
+    assert work <= 0.4 * QUALITIES[3].work_of_a_row * 1.1  # the linear part's units are few
     rates = model.networks_[0].history.learning_rate
-    assert rates[0] == recipe.QUALITIES[3].number_rate
+    assert rates[0] == QUALITIES[3].number_rate
     assert rates[-1] < 0.2 * rates[0]
 
 
@@ -334,8 +335,8 @@ def test_a_training_waits_longer_after_a_late_best_epoch(
     monkeypatch: pytest.MonkeyPatch, epochs: int, share: float
 ) -> None:
     patience = Patience(epochs, share)
-    quality = replace(recipe.QUALITIES[3], patience=patience)
-    monkeypatch.setitem(recipe.QUALITIES, 3, quality)
+    quality = replace(QUALITIES[3], patience=patience)
+    monkeypatch.setitem(QUALITIES, 3, quality)
     rng = numpy.random.default_rng(0)
     X, y = rng.normal(size=(300, 3)), rng.normal(size=300)
     model = TabularRegressor(networks=4, refit=False, random_state=0).fit(X, y)
@@ -353,7 +354,7 @@ def test_a_number_of_epochs_without_a_lower_loss_is_kept_as_it_is() -> None:
 
 
 def test_the_rows_of_a_very_large_table_share_its_work() -> None:
-    quality = recipe.QUALITIES[1]
+    quality = QUALITIES[1]
     assert recipe.allowed_work(quality, 200_000, 30) == quality.work_of_a_row
     assert recipe.allowed_work(quality, 25_000, 90) == 3 * quality.work_of_a_row
     assert recipe.allowed_work(quality, 1_000_000, 30) == quality.work_of_a_row / 5
@@ -371,8 +372,8 @@ def test_a_very_large_table_makes_as_many_epochs_as_have_enough_updates() -> Non
 def test_another_network_is_trained_where_the_first_left_epochs_unused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    quality = replace(recipe.QUALITIES[3], network_counts=((0, 3, 4),))
-    monkeypatch.setitem(recipe.QUALITIES, 3, quality)
+    quality = replace(QUALITIES[3], network_counts=((0, 3, 4),))
+    monkeypatch.setitem(QUALITIES, 3, quality)
     rng = numpy.random.default_rng(0)
     X, y = rng.normal(size=(300, 3)), rng.normal(size=300)
     early = TabularRegressor(n_iter_no_change=1, max_iter=40, random_state=0).fit(X, y)
@@ -383,9 +384,9 @@ def test_another_network_is_trained_where_the_first_left_epochs_unused(
     assert len(TabularRegressor(max_iter=4, random_state=0).fit(X, y).networks_) == 3
 
 
-@pytest.mark.parametrize("number", recipe.QUALITIES)
+@pytest.mark.parametrize("number", QUALITIES)
 def test_a_quality_sets_what_the_user_leaves_open(number: int) -> None:
-    quality = recipe.QUALITIES[number]
+    quality = QUALITIES[number]
     X = numpy.random.default_rng(0).normal(size=(80, 2))
     model = TabularClassifier(quality=number, max_iter=1, random_state=0).fit(X, X[:, 0] > 0)
     spec = model.networks_[0].spec
@@ -422,7 +423,7 @@ def test_a_quality_sets_what_the_user_leaves_open(number: int) -> None:
     ],
 )
 def test_batches_grow_with_the_rows(model: Any, rows: int, size: int) -> None:
-    assert recipe.batch_size_of(model, rows) == size
+    assert model._settings().batch_size_of(rows) == size
 
 
 @pytest.mark.parametrize("quality", [0, 6, 2.5, "best"])

@@ -17,13 +17,13 @@ from xpnet.tabular.ensemble.blending import PredictedRows, best_together
 from xpnet.tabular.ensemble.ensemble import Ensemble
 from xpnet.tabular.ensemble.linear_baseline import sums_of_inputs
 from xpnet.tabular.ensemble.network_training import NetworkTraining
-from xpnet.tabular.ensemble.recipe import Rung
 from xpnet.tabular.ensemble.search import (
     SETTINGS,
     are_bins,
     recipe_of_setting,
     usable_settings,
 )
+from xpnet.tabular.quality import QUALITIES, Rung
 from xpnet.training import Callback, LabeledRows
 
 RNG = numpy.random.default_rng(0)
@@ -45,7 +45,7 @@ def encoded(model: Any) -> tuple[Any, LabeledRows, recipe.Recipe]:
     rows = LabeledRows(X, y[:, None] if model._task == "regression" else y)
     outputs = 1 if model._task == "regression" else 2
     made = recipe.make_recipe(
-        model,
+        model._settings(),
         encoder,
         rows,
         outputs=outputs,
@@ -66,8 +66,8 @@ def scales_of(made: recipe.Recipe) -> numpy.ndarray:
 @pytest.fixture(autouse=True)
 def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have quality 5 train four settings on one fold, and three of them on two more."""
-    quality = replace(recipe.QUALITIES[5], search=(Rung(4, 1), Rung(3, 2)))
-    monkeypatch.setitem(recipe.QUALITIES, 5, quality)
+    quality = replace(QUALITIES[5], search=(Rung(4, 1), Rung(3, 2)))
+    monkeypatch.setitem(QUALITIES, 5, quality)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_factors_of_a_setting_leave_the_linear_baseline_as_it_is(setting: Any) -
 def test_settings_change_nothing_that_the_user_has_chosen(kind: Any) -> None:
     def titles(**parameters: Any) -> list[str]:
         model = kind(quality=5, **parameters)
-        return [setting.title for setting in usable_settings(model, encoded(model)[2])]
+        return [setting.title for setting in usable_settings(model._settings(), encoded(model)[2])]
 
     bins, importances, dropout, steps = (setting.title for setting in SETTINGS)
     assert titles() == [bins, importances, dropout, steps]
@@ -130,7 +130,7 @@ def test_networks_take_settings_in_turn(trained: Any, kind: Any, y: Any) -> None
     # A file describes all networks at once.
     specs = {replace(network.spec, seed=0) for network in model.networks_}
     assert len(specs) == 1
-    assert specs.pop().rule.weight_decay == recipe.weight_decay_of(model)
+    assert specs.pop().rule == model._settings().rule
 
 
 @pytest.mark.parametrize(("kind", "y"), CASES)
@@ -285,7 +285,7 @@ def test_ctrl_c_in_a_search_keeps_what_its_networks_have_learned(jobs: int) -> N
 
 
 def test_another_search(monkeypatch: pytest.MonkeyPatch, trained: Any) -> None:
-    quality = replace(recipe.QUALITIES[5], search=(Rung(2, 1), Rung(1, 2)))
-    monkeypatch.setitem(recipe.QUALITIES, 5, quality)
+    quality = replace(QUALITIES[5], search=(Rung(2, 1), Rung(1, 2)))
+    monkeypatch.setitem(QUALITIES, 5, quality)
     model = TabularRegressor(**SMALL, loss="absolute_error").fit(TABLE, NUMBERS)
     assert len(trained) == 4 and len(model.networks_) == 3

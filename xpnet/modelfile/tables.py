@@ -20,7 +20,6 @@ from xpnet.models import Network
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.encodings.encoding import ColumnUse, Encoding, check_array
 from xpnet.tabular.encodings.number import SECONDS_PER_DAY
-from xpnet.tabular.ensemble.recipe import learning_rate_of
 from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
 from xpnet.tabular.importance import Importances
 
@@ -137,7 +136,7 @@ def open_file(
         Network(
             spec,
             take_parameters(spec, tensors, f"{k}/"),
-            learning_rate_of(estimator),
+            estimator._learning_rate(),
             backend=backend,
             dtype=spec.dtype,
         )

@@ -7,7 +7,8 @@
                      ``text_encoding``: free text; ``encodings``: any of these;
                      ``encoding_target``: the target that they are fitted to
 ``encoder``          ``TableEncoder``; ``column_fit``: how it chooses the encoding of a column
-``recipe``           the values that ``"auto"`` stands for, and the settings of all networks
+``settings``         the parameters of a fit, resolved; ``quality``: what ``"auto"`` stands for
+``recipe``           what all networks of a fit share, by its settings and its rows
 ``linear_baseline``  trees and linear models that become a part of the networks;
                      ``linear_solvers``: their fits; ``unlogged``: fits that nothing records
 ``division``         training and validation rows, by groups and times

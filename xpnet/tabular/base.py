@@ -26,15 +26,7 @@ from xpnet.tabular.ensemble.best_epoch import still_falls
 from xpnet.tabular.ensemble.cross_fit import CrossFit, needs_cross_fit
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows, predicted_rows
-from xpnet.tabular.ensemble.recipe import (
-    QUALITIES,
-    Recipe,
-    Watch,
-    batch_size_of,
-    learning_rate_of,
-    make_recipe,
-    network_counts,
-)
+from xpnet.tabular.ensemble.recipe import Recipe, Watch, make_recipe
 from xpnet.tabular.ensemble.search import make_ensemble
 from xpnet.tabular.ensemble.watching import Callbacks, PrintedLines, Say, Watching
 from xpnet.tabular.fitted import FittedAttributes, FittedTable
@@ -65,6 +57,7 @@ from xpnet.tabular.rows.fit_rows import (
     fit_encoder,
     select,
 )
+from xpnet.tabular.settings import TableSettings
 from xpnet.training import Interrupts, LabeledRows
 from xpnet.typing import Array, ArrayLike, TableLike, Transformer
 
@@ -193,9 +186,10 @@ class Tabular(FittedAttributes, TabularParameters):
         started = monotonic()
         watching = self._watching_with(callbacks)
         check_parameters(self)
+        settings = self._settings()
         check_together(X_val, y_val, sample_weight_val)
         check_no_loader(X)
-        _check_is_passed(self, y)
+        _check_is_passed(type(self), y)
         assert y is not None
         y = self._checked_targets(y, "y")
         rules = ReadingRules(self.date_format, missing_values=self.missing_values)
@@ -216,7 +210,7 @@ class Tabular(FittedAttributes, TabularParameters):
         divided = self._encoded_and_divided(
             encoder, training, validation, random_state, is_by_time=is_by_time
         )
-        return self._train(encoder, coding, divided, random_state, watching, started)
+        return self._train(settings, encoder, coding, divided, random_state, watching, started)
 
     def fit_encoded(
         self,
@@ -263,6 +257,7 @@ class Tabular(FittedAttributes, TabularParameters):
         started = monotonic()
         watching = self._watching_with(())
         check_parameters(self)
+        settings = self._settings()
         coding = self._learned_targets(
             self._checked_targets(y, "y") if classes is None else classes
         )
@@ -277,7 +272,7 @@ class Tabular(FittedAttributes, TabularParameters):
         if validation is None:
             validation = self._folds(rows, random_state)
         divided = DividedRows(rows, validation, means=means)
-        return self._train(encoder, coding, divided, random_state, watching, started)
+        return self._train(settings, encoder, coding, divided, random_state, watching, started)
 
     def refine(
         self,
@@ -346,7 +341,7 @@ class Tabular(FittedAttributes, TabularParameters):
             learning_rate_share > 0, "`learning_rate_share` must be above 0", learning_rate_share
         )
         require(max_iter >= 1, "`max_iter` must be 1 or more", max_iter)
-        _check_is_passed(self, y)
+        _check_is_passed(type(self), y)
         y = self._checked_targets(y, "y")
         coding, fitted = self._coding_of(fitted, y)
         weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
@@ -359,14 +354,15 @@ class Tabular(FittedAttributes, TabularParameters):
         parts = max(2, round(1 / self.validation_fraction)) if self.validation_fraction else 8
         divided = DividedRows(rows, random_folds(count, labels, parts, random_state))
         seeds = random_state.randint(2**31 - 1, size=len(fitted.networks)).tolist()
-        settings = RefinementSettings(
-            learning_rate=learning_rate_share * learning_rate_of(self),
+        settings = self._settings()
+        of_refinement = RefinementSettings(
+            learning_rate=learning_rate_share * settings.learning_rate,
             epochs=max_iter,
-            batch_size=batch_size_of(self, count),
-            patience=QUALITIES[self.quality].patience,
-            label_smoothing=getattr(self, "label_smoothing", 0.0),
+            batch_size=settings.batch_size_of(count),
+            patience=settings.quality.patience,
+            label_smoothing=settings.label_smoothing,
         )
-        refined = refine_networks(settings, fitted.networks, divided, seeds)
+        refined = refine_networks(of_refinement, fitted.networks, divided, seeds)
         trained = TrainedNetworks.one_a_fold([one.network for one in refined])
         self._fitted = self._refined_record(fitted, trained, divided)
         unknowns = {}
@@ -460,6 +456,7 @@ class Tabular(FittedAttributes, TabularParameters):
 
     def _train(
         self,
+        settings: TableSettings,
         encoder: Transformer,
         coding: TargetCoding,
         divided: DividedRows,
@@ -472,9 +469,9 @@ class Tabular(FittedAttributes, TabularParameters):
         started : the monotonic time when ``fit`` was called
         """
         watching.encoded(encoder)
-        minimum, maximum = network_counts(self, len(divided.rows.X))
+        minimum, maximum = settings.network_counts(len(divided.rows.X))
         recipe = make_recipe(
-            self,
+            settings,
             encoder,
             divided.rows,
             outputs=coding.outputs,
@@ -484,12 +481,12 @@ class Tabular(FittedAttributes, TabularParameters):
             watch=watching.of_network,
         )
         seeds = random_state.randint(2**31 - 1, size=maximum).tolist()
-        jobs = min(effective_n_jobs(self.n_jobs), minimum)
-        is_cross_fitted = needs_cross_fit(self, divided)
+        jobs = min(effective_n_jobs(settings.n_jobs), minimum)
+        is_cross_fitted = needs_cross_fit(settings, divided)
         if may_reorder(divided, recipe, maximum) and not is_cross_fitted:
             divided = divided.with_training_rows_first()
         ensemble = make_ensemble(
-            self, encoder, recipe, divided, seeds=seeds, jobs=jobs, say=watching.say
+            settings, encoder, recipe, divided, seeds=seeds, jobs=jobs, say=watching.say
         )
         interrupted = False
         predicted = None
@@ -497,7 +494,7 @@ class Tabular(FittedAttributes, TabularParameters):
             try:
                 ensemble.train(minimum)
                 if is_cross_fitted:
-                    predicted = CrossFit(self, encoder, ensemble, divided).predicted_rows()
+                    predicted = CrossFit(settings, encoder, ensemble, divided).predicted_rows()
             except KeyboardInterrupt:
                 if self._fitted is not None or not ensemble.whole_epochs:
                     raise
@@ -507,7 +504,7 @@ class Tabular(FittedAttributes, TabularParameters):
             fitted = self._whole_record(coding, encoder, trained, divided, predicted)
             interrupted = interrupted or interrupts.pending
             if not interrupted:
-                self._warn_of_unfinished_trainings(fitted, recipe, divided)
+                warn_of_unfinished_trainings(settings, fitted, recipe, divided)
         # No function is called after this: what is raised later does not come from this fit.
         if self._fitted is None or not interrupted:
             self._fitted = fitted
@@ -534,34 +531,6 @@ class Tabular(FittedAttributes, TabularParameters):
             validation_loss=trained.validation_loss,
         )
         return self._calibrated(fitted, predicted or predicted_rows(fitted, trained, divided))
-
-    def _warn_of_unfinished_trainings(
-        self, fitted: FittedTable, recipe: Recipe, divided: DividedRows
-    ) -> None:
-        """Warn of validation losses that still fell at a limit that the user has not set."""
-        may_still_fall = recipe.is_capped or divided.validation is not None
-        if not isinstance(self.max_iter, str) or not may_still_fall:
-            return
-        at_the_limit = [
-            network
-            for network, epoch in zip(fitted.networks, fitted.best_epochs, strict=True)
-            if epoch == recipe.epochs
-        ]
-        unfinished = sum(
-            recipe.is_capped or still_falls(network.history.validation_loss)
-            for network in at_the_limit
-        )
-        if not unfinished:
-            return
-        remedy = "Set a larger `max_iter`."
-        if recipe.is_capped:
-            remedy = "The number of rows sets it; raise `quality`, or set `max_iter`."
-        warnings.warn(
-            f"The validation loss of {unfinished} of {len(fitted.networks)} networks still "
-            f"fell at the limit of {recipe.epochs} epochs. {remedy}",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
 
     def _folds(
         self, rows: LabeledRows, random_state: RandomState, groups: numpy.ndarray | None = None
@@ -633,9 +602,35 @@ def may_reorder(divided: DividedRows, recipe: Recipe, networks: int) -> bool:
     return divided.are_own and has_folds and networks == 1 and not recipe.refit
 
 
-def _check_is_passed(estimator: Tabular, y: object) -> None:
+def warn_of_unfinished_trainings(
+    settings: TableSettings, fitted: FittedTable, recipe: Recipe, divided: DividedRows
+) -> None:
+    """Warn of validation losses that still fell at a limit that the user has not set."""
+    may_still_fall = recipe.is_capped or divided.validation is not None
+    if settings.epochs is not None or not may_still_fall:
+        return
+    at_the_limit = [
+        network
+        for network, epoch in zip(fitted.networks, fitted.best_epochs, strict=True)
+        if epoch == recipe.epochs
+    ]
+    unfinished = sum(
+        recipe.is_capped or still_falls(network.history.validation_loss) for network in at_the_limit
+    )
+    if not unfinished:
+        return
+    remedy = "Set a larger `max_iter`."
+    if recipe.is_capped:
+        remedy = "The number of rows sets it; raise `quality`, or set `max_iter`."
+    warnings.warn(
+        f"The validation loss of {unfinished} of {len(fitted.networks)} networks still "
+        f"fell at the limit of {recipe.epochs} epochs. {remedy}",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
+def _check_is_passed(kind: type, y: object) -> None:
     """Raise InputError, in scikit-learn's words, for targets that are None."""
     if y is None:
-        raise InputError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
-        )
+        raise InputError(f"{kind.__name__} requires y to be passed, but the target y is None.")

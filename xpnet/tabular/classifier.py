@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import numpy
 from sklearn.metrics import accuracy_score
@@ -119,7 +119,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         None, Interval(Real, 0, 1, closed="neither"), {"f1", "balanced_accuracy"}, None
     )
 
-    _task: ClassVar[str] = "classification"
+    _task = "classification"
 
     def _checked_targets(self, y: ArrayLike, name: str) -> numpy.ndarray:
         y = to_host(y)

@@ -1,5 +1,6 @@
 """The parameters of both tabular estimators, and the encoder that they describe."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -9,7 +10,7 @@ from numpy.random import RandomState
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from xpnet.backend import Backend
+from xpnet.backend import Backend, UpdateRule
 from xpnet.errors import InputError
 from xpnet.learning.parameters import (
     ARRAY_LIKE,
@@ -22,15 +23,21 @@ from xpnet.learning.parameters import (
     RANDOM_STATE,
     Interval,
     allowing,
+    hidden_sizes,
 )
 from xpnet.learning.scikit_learn import BaseEstimator
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.tabular.encoder import CATEGORICAL_FEATURES, TableEncoder
-from xpnet.tabular.ensemble.recipe import DEFAULT_QUALITY, QUALITIES
+from xpnet.tabular.ensemble.best_epoch import Patience
+from xpnet.tabular.quality import DEFAULT_QUALITY, QUALITIES
+from xpnet.tabular.settings import TableSettings, Task
 from xpnet.typing import Transformer
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
+
+SGD_MOMENTUM = 0.9
+"""Momentum of ``solver="sgd"``."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -162,7 +169,7 @@ class TabularParameters(BaseEstimator):
     dtype: str = allowing("float32", {"float32", "float64"})
     precision: str = allowing("auto", {"auto", "float32"})
 
-    _task: ClassVar[str]
+    _task: ClassVar[Task]
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
@@ -174,6 +181,59 @@ class TabularParameters(BaseEstimator):
     def _loss_numbers(self) -> tuple[float, ...]:
         """Return numbers that the loss takes."""
         return ()
+
+    def _settings(self) -> TableSettings:
+        """Return the settings of a fit by the parameters, which are checked."""
+        quality = QUALITIES[self.quality]
+        sizes = self.hidden_layer_sizes
+        patience = self.n_iter_no_change
+        updates = self.learning_rate_init, self.weight_decay
+        return TableSettings(
+            task=self._task,
+            quality=quality,
+            hidden=hidden_sizes(quality.hidden_widths if isinstance(sizes, str) else sizes),
+            has_chosen_layers=not isinstance(sizes, str),
+            has_chosen_dropout=self.dropout != type(self)().dropout,
+            has_chosen_updates=not all(isinstance(value, str) for value in updates),
+            members=_number(self.members) or quality.members,
+            networks=_number(self.networks),
+            activation=self.activation,
+            loss=getattr(self, "loss", "softmax_cross_entropy"),
+            loss_numbers=self._loss_numbers(),
+            rule=self._rule(),
+            learning_rate=self._learning_rate(),
+            dropout=self.dropout,
+            label_smoothing=getattr(self, "label_smoothing", 0.0),
+            batch_size=_number(self.batch_size),
+            epochs=_number(self.max_iter),
+            patience=quality.patience if isinstance(patience, str) else Patience(patience),
+            validation_fraction=self.validation_fraction,
+            refit=self.refit,
+            seconds=self.time_limit or math.inf,
+            n_jobs=self.n_jobs,
+            backend=self.backend,
+            dtype=self.dtype,
+            precision=self.precision,
+        )
+
+    def _learning_rate(self) -> float:
+        """Return the learning rate that a parameter names, or that of the quality."""
+        if not isinstance(self.learning_rate_init, str):
+            return self.learning_rate_init
+        quality = QUALITIES[self.quality]
+        return quality.label_rate if self._task == "classification" else quality.number_rate
+
+    def _rule(self) -> UpdateRule:
+        """Return the update rule of the solver, with the weight decay of a parameter or quality."""
+        quality = QUALITIES[self.quality]
+        decay = self.weight_decay
+        if isinstance(decay, str):
+            is_classifier = self._task == "classification"
+            decay = quality.label_decay if is_classifier else quality.number_decay
+        numbers = {"momentum": SGD_MOMENTUM, "weight_decay": decay}
+        optimizer = OPTIMIZERS[self.solver]
+        used = {name: numbers[name] for name in optimizer.numbers() if name in numbers}
+        return optimizer(**used).rule
 
     def new_encoder(
         self, random_state: RandomState | int | None, bins: int | str | None = "auto"
@@ -230,3 +290,8 @@ class TabularParameters(BaseEstimator):
         if encoder.get_params(deep=False).get("random_state", seed) is None:
             encoder.set_params(random_state=seed)
         return encoder
+
+
+def _number(parameter: int | str) -> int | None:
+    """Return the number of a parameter, None for "auto"."""
+    return None if isinstance(parameter, str) else int(parameter)

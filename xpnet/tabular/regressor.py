@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy
 from sklearn.utils import column_or_1d
@@ -122,7 +122,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     dropout: float = allowing(0.0, FRACTION)
     loss: str = allowing("squared_error", set(NUMERIC_LOSSES))
 
-    _task: ClassVar[str] = "regression"
+    _task = "regression"
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()

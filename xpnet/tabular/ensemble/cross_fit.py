@@ -14,7 +14,7 @@ Tibshirani, Predictive inference with the jackknife+, 2021.)
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy
 
@@ -24,18 +24,17 @@ from xpnet.tabular.ensemble.linear_baseline import fit_linear
 from xpnet.tabular.ensemble.linear_solvers import LinearModel
 from xpnet.tabular.ensemble.network_training import blend_weight_of, new_network, training_targets
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows
-from xpnet.tabular.ensemble.recipe import LARGE_ROWS, QUALITIES, Recipe, helpers_of
+from xpnet.tabular.ensemble.recipe import LARGE_ROWS, Recipe, helpers_of
 from xpnet.tabular.ensemble.refit import LastMean
 from xpnet.tabular.ensemble.search import recipe_of_setting, settings_of_networks
+from xpnet.tabular.quality import QUALITIES
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.fit_rows import select
 from xpnet.tabular.rows.network_rows import rows_on_host
+from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows, TimeLimit
 from xpnet.typing import Transformer
-
-if TYPE_CHECKING:
-    from xpnet.tabular.base import Tabular
 
 MAX_GROUPS = 100
 """Number of groups up to which rows are predicted so. The validation rows of more groups say enough
@@ -56,10 +55,10 @@ class Choices(NamedTuple):
     penalty: float
 
 
-def needs_cross_fit(estimator: "Tabular", divided: DividedRows) -> bool:
+def needs_cross_fit(settings: TableSettings, divided: DividedRows) -> bool:
     """Say whether intervals must come from networks of their own: for numbers, and few groups."""
     folds = divided.validation
-    if estimator._task != "regression" or not isinstance(folds, Sequence):
+    if settings.task != "regression" or not isinstance(folds, Sequence):
         return False
     by_group = [fold.groups for fold in folds if fold.unseen_inputs is not None]
     count = sum(len(numpy.unique(groups)) for groups in by_group if groups is not None)
@@ -70,12 +69,12 @@ def needs_cross_fit(estimator: "Tabular", divided: DividedRows) -> bool:
 class CrossFit:
     """Trains a network for each fold, and predicts the rows of the fold.
 
-    estimator : what is fitted; encoder : fitted
+    settings : of the fit; encoder : fitted
     ensemble : the networks of the fit, whose training is over
     divided : the rows of all folds, on the host
     """
 
-    estimator: "Tabular"
+    settings: TableSettings
     encoder: Transformer
     ensemble: Ensemble
     divided: DividedRows
@@ -124,12 +123,12 @@ class CrossFit:
         """Return the recipe of the first setting, without the rows of a fold."""
         recipe = self.ensemble.recipe
         scales, sums = helpers_of(
-            self.estimator, self.encoder, recipe.spec, self.divided.training_rows(fold), trees=TREES
+            self.settings, self.encoder, recipe.spec, self.divided.training_rows(fold), trees=TREES
         )
         recipe = replace(recipe, input_scales=scales, input_sums=sums)
-        (setting,) = settings_of_networks(self.estimator, recipe, 1)
+        (setting,) = settings_of_networks(self.settings, recipe, 1)
         encodings = getattr(self.encoder, "encodings_", ())
-        return recipe_of_setting(recipe, setting, encodings, self.estimator._task)
+        return recipe_of_setting(recipe, setting, encodings, self.settings.task)
 
     def _choices_of_others(self, number: int) -> Choices:
         """Return the choices by validation rows, without those of a fold if there are others."""

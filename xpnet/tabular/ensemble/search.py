@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 
@@ -24,26 +24,25 @@ from xpnet.tabular.encodings.encoding import Encoding
 from xpnet.tabular.ensemble.blending import best_blend
 from xpnet.tabular.ensemble.ensemble import Ensemble, PlannedNetwork, TrainedNetworks
 from xpnet.tabular.ensemble.network_training import NetworkTraining
-from xpnet.tabular.ensemble.recipe import LARGE_ROWS, QUALITIES, Recipe, Rung, network_counts
+from xpnet.tabular.ensemble.recipe import LARGE_ROWS, Recipe
 from xpnet.tabular.ensemble.watching import Say
+from xpnet.tabular.quality import Rung
 from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows
 from xpnet.typing import Transformer
-
-if TYPE_CHECKING:
-    from xpnet.tabular.base import Tabular
 
 
 @dataclass(frozen=True)
 class NetworkSetting:
-    """The values of one setting, in place of those of the estimator's parameters.
+    """The values of one setting, in place of those of the fit.
 
     title : names the setting in lines about a fit
-    label_dropout, number_dropout : probability for classifiers and for regressors; None for the
-        estimator's
+    label_dropout, number_dropout : probability for classifiers and for regressors; None for that
+        of the fit
     bin_scale : factor of the inputs of bins
     uses_importances : whether inputs are scaled by the importances of trees
-    learning_rate, weight_decay : factors of those of the estimator
+    learning_rate, weight_decay : factors of those of the fit
     """
 
     title: str
@@ -56,7 +55,7 @@ class NetworkSetting:
 
     @property
     def changes_dropout(self) -> bool:
-        """Say whether the dropout differs from the estimator's."""
+        """Say whether the dropout differs from that of the fit."""
         return self.label_dropout is not None
 
     @property
@@ -87,34 +86,34 @@ DEFAULTS = NetworkSetting("defaults")
 """The setting where the user has chosen what all others change."""
 
 
-def usable_settings(estimator: "Tabular", recipe: Recipe) -> list[NetworkSetting]:
+def usable_settings(fit_settings: TableSettings, recipe: Recipe) -> list[NetworkSetting]:
     """Return the settings that change nothing that the user has chosen, at least one."""
     may_change_scales = recipe.input_scales is not None
     has_hidden = len(recipe.spec.widths) > 2
-    may_change_dropout = has_hidden and estimator.dropout == type(estimator)().dropout
-    chosen = estimator.learning_rate_init, estimator.weight_decay
-    may_change_updates = all(isinstance(value, str) for value in chosen)
+    may_change_dropout = has_hidden and not fit_settings.has_chosen_dropout
     settings = [
         setting
         for setting in SETTINGS
         if (may_change_scales or not setting.changes_scales)
         and (may_change_dropout or not setting.changes_dropout)
-        and (may_change_updates or not setting.changes_updates)
+        and (not fit_settings.has_chosen_updates or not setting.changes_updates)
     ]
     return settings if len(settings) > 1 else [DEFAULTS, *settings]
 
 
-def settings_of_networks(estimator: "Tabular", recipe: Recipe, count: int) -> list[NetworkSetting]:
+def settings_of_networks(
+    fit_settings: TableSettings, recipe: Recipe, count: int
+) -> list[NetworkSetting]:
     """Return the settings that the networks of a fit have, at least one.
 
-    One network alone has the estimator's setting if it predicts labels: other settings pay by their
+    One network alone has the setting of the fit if it predicts labels: other settings pay by their
     differences. If it predicts numbers it has the first one, whose smaller bins predict better.
 
     count : maximum number of settings
     """
-    if count == 1 and estimator._task == "classification":
+    if count == 1 and fit_settings.task == "classification":
         return [DEFAULTS]
-    return usable_settings(estimator, recipe)[:count]
+    return usable_settings(fit_settings, recipe)[:count]
 
 
 def recipe_of_setting(
@@ -261,7 +260,7 @@ def networks_of_search(settings: int, rungs: Sequence[Rung]) -> int:
 
 
 def make_ensemble(
-    estimator: "Tabular",
+    fit_settings: TableSettings,
     encoder: Transformer,
     recipe: Recipe,
     divided: DividedRows,
@@ -274,15 +273,15 @@ def make_ensemble(
 
     seeds : one for each network, of a search one for each fold; jobs : networks trained at once
     """
-    quality = QUALITIES[estimator.quality]
-    searches = may_search(estimator, divided)
-    minimum, _ = network_counts(estimator, len(divided.rows.X))
+    quality = fit_settings.quality
+    searches = may_search(fit_settings, divided)
+    minimum, _ = fit_settings.network_counts(len(divided.rows.X))
     count = quality.search[0].settings if searches else min(quality.settings, minimum)
-    settings = settings_of_networks(estimator, recipe, count)
+    settings = settings_of_networks(fit_settings, recipe, count)
     searches = searches and len(settings) > 1
     encodings = getattr(encoder, "encodings_", ())
     recipes = [
-        recipe_of_setting(recipe, setting, encodings, estimator._task) for setting in settings
+        recipe_of_setting(recipe, setting, encodings, fit_settings.task) for setting in settings
     ]
     if not searches:
         plans = plans_in_turn(len(settings), seeds)
@@ -300,14 +299,14 @@ def make_ensemble(
     )
 
 
-def may_search(estimator: "Tabular", divided: DividedRows) -> bool:
+def may_search(fit_settings: TableSettings, divided: DividedRows) -> bool:
     """Say whether settings are searched for: the number of networks is open, and rows validate."""
     validation = divided.validation
     parts = [divided.rows, *([validation] if isinstance(validation, LabeledRows) else [])]
     in_memory = not any(isinstance(part.X, Source) for part in parts)
     return (
-        bool(QUALITIES[estimator.quality].search)
-        and isinstance(estimator.networks, str)
+        bool(fit_settings.quality.search)
+        and fit_settings.networks is None
         and validation is not None
         and in_memory
         and len(divided.rows.X) < LARGE_ROWS
