@@ -164,7 +164,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     no column of their own, but a mean target, where the targets of rows of one value are more alike
     than by chance: by 2 standard deviations. The mean is shrunk towards that of all rows by the
     number of rows that the correlation *r* of these targets asks for, (1 - *r*) / *r*. A value has
-    a column from four times as many rows on, and from 20 rows on at the latest. No value has both:
+    a column from four times as many rows on, but from 4 rows on at the earliest, and from 20 rows
+    on at the latest. Where the rows of one value are more alike in what the other columns leave of
+    the target, by a ridge regression on at most 256 inputs, the mean is that of what they leave.
+    No value has both:
     the mean over the other rows of a known value would tell a training row's own target.
 
     A number has levels in place of bins where it has 5 to 4,096 different values, with 2.5 rows or
@@ -448,13 +451,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Learn the encodings of all columns, and why columns are left out."""
         table = column_fit.table
         self.left_out_: dict[str, str] = {}
-        self.encodings_: list[Encoding] = []
+        without_means: list[Encoding] = []
         for index, kind in enumerate(kinds):
             encodings = column_fit.encodings(index, kind)
             if isinstance(encodings, str):
                 self.left_out_[table.names[index]] = encodings
             else:
-                self.encodings_ += encodings
+                without_means += encodings
+        self.encodings_: list[Encoding] = column_fit.with_means(without_means)
         if not self.encodings_:
             reasons = enumerated(f"{name} {reason}" for name, reason in self.left_out_.items())
             raise InputError(

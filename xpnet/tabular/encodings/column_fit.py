@@ -6,13 +6,13 @@ is numbers, a category or free text, or is left out.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy
 
 from xpnet.tabular.columns.records import CategoryCodes, ColumnKind, Table
-from xpnet.tabular.encodings.category import fit_category, with_details
+from xpnet.tabular.encodings.category import CategoryEncoding, fit_category, with_details
 from xpnet.tabular.encodings.differences import (
     FoundDifference,
     NumberColumn,
@@ -21,7 +21,12 @@ from xpnet.tabular.encodings.differences import (
 )
 from xpnet.tabular.encodings.encoding import Encoding
 from xpnet.tabular.encodings.encoding_target import Target
-from xpnet.tabular.encodings.level import columns_with_levels, fit_levels
+from xpnet.tabular.encodings.level import (
+    columns_with_levels,
+    distinct_levels,
+    fit_levels,
+    indices_of_levels,
+)
 from xpnet.tabular.encodings.number import (
     NumberEncoding,
     Scaling,
@@ -30,8 +35,10 @@ from xpnet.tabular.encodings.number import (
     plain_numbers,
     read_number,
 )
+from xpnet.tabular.encodings.other_columns import OtherColumns, fit_other_columns
 from xpnet.tabular.encodings.target_means import ColumnMeans
 from xpnet.tabular.encodings.text import fit_text
+from xpnet.tabular.encodings.value_effect import correlation_of
 
 MIN_ROWS_PER_BIN = 20
 """Minimum number of rows for each bin of a number."""
@@ -175,16 +182,7 @@ class ColumnFit:
         numbers = fit_numbers(x, self.scaling, index, "number")
         if not numbers and is_merged:
             return "holds whole numbers above 2^53 that are one number in float64"
-        if not numbers:
-            return "holds one value only"
-        if self.scaling.max_bins == 0:
-            return numbers  # Levels are for more values than bins: without bins, for every column.
-        levels = fit_levels(x, numbers[0], self.target)
-        if levels is None:
-            return numbers
-        self.means[index] = levels.means
-        without_bins = replace(numbers[0], edges=numpy.empty(0))  # which would tell the levels
-        return [without_bins, levels.encoding]
+        return numbers or "holds one value only"
 
     def _timestamps(self, index: int) -> list[NumberEncoding]:
         """Return the encodings of a column of timestamps; none where it has one value only."""
@@ -247,13 +245,60 @@ class ColumnFit:
         is_free_text = len(category.values) > MAX_DISTINCT_SHARE * filled_rows
         if filled_rows >= MIN_ROWS_FOR_IDENTIFIERS and is_free_text:
             return self._free_text(codes, index)
-        if len(category.values) > MAX_VALUES_WITHOUT_DETAILS:
-            category, means = with_details(
-                category, indices, self.target, keeps_columns=self.min_frequency >= 1
-            )
-            if means is not None:
-                self.means[index] = means
         return [category]
+
+    def with_means(self, encodings: Sequence[Encoding]) -> list[Encoding]:
+        """Return encodings with the mean targets of categories and of numbers that name things.
+
+        encodings : of all columns
+        """
+        others = _OthersOnDemand(self.table, encodings, self.target)
+        completed: list[Encoding] = []
+        for encoding in encodings:
+            if isinstance(encoding, CategoryEncoding):
+                completed.append(self._detailed_category(encoding, others))
+            elif isinstance(encoding, NumberEncoding) and not encoding.part:
+                completed += self._with_levels(encoding, others)
+            else:
+                completed.append(encoding)
+        return completed
+
+    def _detailed_category(
+        self, category: CategoryEncoding, others: "_OthersOnDemand"
+    ) -> CategoryEncoding:
+        """Return a category, with details if it has many values."""
+        if len(category.values) <= MAX_VALUES_WITHOUT_DETAILS:
+            return category
+        column = category.column
+        indices = category.indices(self.table.categories(column))
+        category, means = with_details(
+            category,
+            indices,
+            others.target_of_means(column, indices),
+            keeps_columns=self.min_frequency >= 1,
+        )
+        if means is not None:
+            self.means[column] = means
+        return category
+
+    def _with_levels(self, number: NumberEncoding, others: "_OthersOnDemand") -> list[Encoding]:
+        """Return a number, and its levels in place of its bins if these predict better.
+
+        Levels are for more values than bins: without bins they would be for every column.
+        """
+        if self.scaling.max_bins == 0 or not number.scale:
+            return [number]
+        x = self.table.numbers(number.column)
+        values = distinct_levels(x[numpy.isfinite(x)])
+        if values is None:
+            return [number]
+        target = others.target_of_means(number.column, indices_of_levels(x, values))
+        levels = fit_levels(x, number, target)
+        if levels is None:
+            return [number]
+        self.means[number.column] = levels.means
+        without_bins = replace(number, edges=numpy.empty(0))  # which would tell the levels
+        return [without_bins, levels.encoding]
 
     def _min_rows_of_value(self) -> int:
         """Return the minimum number of rows of a value with a column of its own."""
@@ -272,6 +317,36 @@ class ColumnFit:
             return "holds text that differs from row to row; text_features='on' uses it"
         encoding = fit_text(codes, index, self.target.random_state)
         return "holds text without n-grams" if encoding is None else [encoding]
+
+
+@dataclass
+class _OthersOnDemand:
+    """The linear prediction of the target by other columns, fitted when it is first needed."""
+
+    table: Table
+    encodings: Sequence[Encoding]
+    target: Target
+
+    @cached_property
+    def fitted(self) -> OtherColumns | None:
+        """Return the ridge regression on all columns, None where there is none."""
+        if self.target.task is None:
+            return None
+        return fit_other_columns(self.table, self.encodings, self.target)
+
+    def target_of_means(self, column: int, indices: numpy.ndarray) -> Target:
+        """Return the target of the means of a column.
+
+        It is what the other columns leave of the target where the rows of one value are more alike
+        in that. Where they are less, the other columns tell the values apart, as a place does the
+        postcode, and their linear prediction takes a part of the effect away.
+
+        indices : (rows,) of values, negative for rows without one
+        """
+        if self.fitted is None:
+            return self.target
+        remaining = replace(self.target, predicted=self.fitted.without(column))
+        return max(self.target, remaining, key=lambda target: correlation_of(indices, target))
 
 
 def _subtracted_numbers(encodings: Sequence[Encoding]) -> list[NumberEncoding]:

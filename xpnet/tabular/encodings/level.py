@@ -30,7 +30,7 @@ from xpnet.tabular.encodings.target_means import (
     ValuesOfRows,
     details_of_values,
     fit_means,
-    means_of_other_parts,
+    means_of_other_groups,
 )
 from xpnet.tabular.encodings.value_effect import (
     ComparedTargets,
@@ -209,7 +209,7 @@ def predict_better_than_bins(
     number: NumberEncoding,
     targets: ComparedTargets,
 ) -> bool:
-    """Return whether means of levels predict rows of other parts better than the number does.
+    """Return whether means of levels predict rows of other groups better than the number does.
 
     The number predicts by a linear function of its outputs, or not at all if that is better.
 
@@ -220,7 +220,8 @@ def predict_better_than_bins(
     Y = targets.Y - targets.Y.mean(axis=0)
     of_constant = (Y**2).sum(axis=1)
     of_number = ((Y - _predicted_by_number(x, number, Y, parts)) ** 2).sum(axis=1)
-    of_levels = ((Y - means_of_other_parts(values, Y, parts, prior_rows)) ** 2).sum(axis=1)
+    means = means_of_other_groups(values, Y, targets.groups, prior_rows)
+    of_levels = ((Y - means) ** 2).sum(axis=1)
     others = min(of_constant, of_number, key=numpy.sum)
     gains = others - of_levels
     standard_error = gains.std() / numpy.sqrt(len(x))

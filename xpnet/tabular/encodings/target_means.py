@@ -168,23 +168,42 @@ def _means_of(
         first = columns.stop
 
 
-def means_of_other_parts(
-    values: ValuesOfRows, Y: numpy.ndarray, parts: numpy.ndarray, prior_rows: float
+def means_of_other_groups(
+    values: ValuesOfRows, Y: numpy.ndarray, groups: numpy.ndarray, prior_rows: float
 ) -> numpy.ndarray:
-    """Return for each row the mean of its value over the rows of other parts: (rows, columns).
+    """Return for each row the mean of its value over the rows of other groups: (rows, columns).
 
-    values : of the rows, which all have one; Y : (rows, columns); parts : (rows,) int
+    values : of the rows, which all have one; Y : (rows, columns); groups : (rows,) int, from 0
     """
-    sums = numpy.zeros((values.size, PARTS, Y.shape[1]))
-    counts = numpy.zeros((values.size, PARTS, 1))
-    numpy.add.at(sums, (values.indices, parts), Y)
-    numpy.add.at(counts, (values.indices, parts), 1)
-    means = _Means(sums, counts, Y.mean(axis=0), prior_rows, in_order=False)
-    return means.of_rows(values.indices, parts)
+    cells = values.indices * (int(groups.max()) + 1) + groups
+    _, cell_of_row = numpy.unique(cells, return_inverse=True)
+    columns = [*Y.T, numpy.ones(len(Y))]
+    of_values, of_cells = (
+        numpy.stack([numpy.bincount(indices, column)[indices] for column in columns], axis=1)
+        for indices in (values.indices, cell_of_row)
+    )
+    others = of_values - of_cells
+    sums, counts = others[:, :-1], others[:, -1:]
+    return (sums + prior_rows * Y.mean(axis=0)) / (counts + prior_rows)
 
 
 def target_blocks(target: Target, rows: numpy.ndarray, max_columns: int) -> Iterator[numpy.ndarray]:
-    """Yield the target of rows as columns: (rows, columns) float64; the first class has none."""
+    """Yield the target of rows as columns: (rows, columns) float64; the first class has none.
+
+    What other columns predict of it is subtracted.
+    """
+    predicted = target.predicted
+    first = 0
+    for block in _whole_targets(target, rows, max_columns):
+        columns = slice(first, first + block.shape[1])
+        yield block if predicted is None else block - predicted.of(rows, columns)
+        first = columns.stop
+
+
+def _whole_targets(
+    target: Target, rows: numpy.ndarray, max_columns: int
+) -> Iterator[numpy.ndarray]:
+    """Yield the target of rows as columns, from which nothing is subtracted."""
     y = target.y[rows]
     if target.task == "regression":
         yield y[:, None].astype(numpy.float64)

@@ -51,18 +51,35 @@ def compared_rows(rows: numpy.ndarray) -> numpy.ndarray:
     return numpy.random.default_rng(0).permutation(rows)[:MAX_COMPARED_ROWS]
 
 
+def has_few_targets(target: Target, rows: numpy.ndarray) -> bool:
+    """Return whether the targets of rows have few enough columns for all to be held at once."""
+    outputs = 1 if target.task == "regression" else int(target.y.max())
+    return outputs * len(rows) <= MAX_TARGET_NUMBERS
+
+
 def compared_targets(target: Target, rows: numpy.ndarray) -> ComparedTargets | None:
     """Return the targets and groups of some rows; a row without a group is a group of its own.
 
     None where the targets have too many columns.
     """
-    outputs = 1 if target.task == "regression" else int(target.y.max())
-    if outputs * len(rows) > MAX_TARGET_NUMBERS:
+    if not has_few_targets(target, rows):
         return None
     groups = target.links.take(rows).groups
     if groups is None:
         groups = numpy.arange(len(rows))
     return ComparedTargets(target_columns(target, rows), groups)
+
+
+def correlation_of(indices: numpy.ndarray, target: Target) -> float:
+    """Return the correlation of the targets of two rows of one value, 0 where it is not measured.
+
+    indices : (rows,) of values, negative for rows without one
+    """
+    rows = compared_rows(numpy.flatnonzero(indices >= 0))
+    targets = compared_targets(target, rows)
+    if targets is None:
+        return 0.0
+    return effect_of_values(indices[rows], numpy.empty(0), targets).correlation
 
 
 def effect_of_values(
