@@ -160,4 +160,4 @@ def test_intervals_hold_their_share_of_new_groups_where_there_are_few(
     """The share of a division has a standard deviation of 0.07, that of 16 divisions of 0.018."""
     assert numpy.mean(coverages()) == pytest.approx(0.9, abs=0.04)
     monkeypatch.setattr("xpnet.tabular.base.needs_cross_fit", lambda *_: False)
-    assert numpy.mean(coverages()) < 0.84
+    assert numpy.mean(coverages()) < 0.87  # by the networks of the fit

@@ -165,9 +165,9 @@ def test_a_search_goes_on_with_the_settings_of_the_lowest_validation_loss(
 
     settings: dict[int, int] = {}
 
-    def record(network: Any, *others: Any) -> NetworkTraining:
+    def record(network: Any, *others: Any, **named: Any) -> NetworkTraining:
         settings[id(network)] = trained[-1][0]
-        return NetworkTraining(network, *others)
+        return NetworkTraining(network, *others, **named)
 
     monkeypatch.setattr(network_training, "NetworkTraining", record)
     monkeypatch.setattr(NetworkTraining, "validation_loss", property(loss))

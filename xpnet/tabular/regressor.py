@@ -385,7 +385,11 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
     @property
     def residuals_(self) -> numpy.ndarray:
-        """Return targets minus predictions of the validation rows: (rows, outputs), float64."""
+        """Return targets minus predictions of the validation rows: (rows, outputs), float64.
+
+        Up to 1,000 validation rows are predicted with the epoch, the penalty and the weight of the
+        linear baseline that other validation rows choose.
+        """
         return self._attribute("residuals")
 
     @property

@@ -14,6 +14,7 @@ from xpnet.learning.scores import log_losses
 from xpnet.learning.validation import total_loss
 from xpnet.models import Network
 from xpnet.tabular.ensemble.refit import ParameterMean
+from xpnet.tabular.rows.held_parts import HeldEpochs, HeldParts
 from xpnet.training import EarlyStopping, LabeledRows, Training
 from xpnet.training.streamed import SourceRows
 from xpnet.typing import Array, SavedState
@@ -68,6 +69,8 @@ class BestEpoch(EarlyStopping):
 
     kept : the best epoch so far, None before the first whole epoch; one assignment replaces it,
         so that an interruption at any moment leaves a whole record
+    held : the outputs of validation rows at the epochs that other validation rows choose; None
+        where these are not followed
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class BestEpoch(EarlyStopping):
         validation: LabeledRows | None,
         growing_patience: Patience,
         seconds: float,
+        held: HeldParts | None = None,
     ) -> None:
         super().__init__(growing_patience.epochs, tol=0.0)
         self.growing_patience = growing_patience
@@ -83,6 +87,7 @@ class BestEpoch(EarlyStopping):
         self.validation = validation
         self.seconds: float = seconds
         self.kept: KeptEpoch | None = None
+        self.held: HeldEpochs | None = None if held is None else HeldEpochs(held)
 
     def train_begin(self, training: Training) -> None:
         """Start counting and the clock; move the validation rows to where the network lives."""
@@ -111,6 +116,9 @@ class BestEpoch(EarlyStopping):
         current = params.to_host()
         params.update(self.mean.add(current))
         training.history.validation_loss.append(validation_loss(training.step, validation))
+        if self.held is not None:
+            members = self.network.predict_members(validation.X)
+            self.held.compare(self.network.backend.to_numpy(members))
         best_epoch = training.history.epochs - 1 - self.waited
         self.patience = self.growing_patience.after(best_epoch)
         super().epoch_end(training)
@@ -119,7 +127,11 @@ class BestEpoch(EarlyStopping):
     def state(self) -> dict[str, object]:
         """Return the state of early stopping, and the mean of the parameters of all epochs."""
         mean = self.mean
-        return {**super().state(), "mean": mean.params, "epochs_in_mean": mean.weights}
+        state = {**super().state(), "mean": mean.params, "epochs_in_mean": mean.weights}
+        if self.held is not None:
+            state["held_losses"] = self.held.losses
+            state["held_outputs"] = list(self.held.outputs)
+        return state
 
     def load_state(self, state: SavedState) -> None:
         """Go on comparing."""
@@ -127,6 +139,11 @@ class BestEpoch(EarlyStopping):
         self.mean.params = dict(state["mean"])
         self.mean.weights = float(state["epochs_in_mean"])
         self.kept = KeptEpoch(self.network.history.epochs - self.waited, self.best_state)
+        if "held_losses" not in state:  # of an earlier release
+            self.held = None
+        elif self.held is not None:
+            self.held.losses = numpy.asarray(state["held_losses"])
+            self.held.outputs = [numpy.asarray(outputs) for outputs in state["held_outputs"]]
 
 
 def _on_backend(rows: LabeledRows, to_backend: Callable[[Array], Array]) -> LabeledRows:

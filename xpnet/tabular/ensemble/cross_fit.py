@@ -175,8 +175,8 @@ class CrossFit:
         """Fit the linear baseline of one penalty to rows."""
         penalties = numpy.array([penalty])
         assert recipe.input_sums is not None
-        linear = fit_linear(
+        choice = fit_linear(
             recipe.input_sums, rows, rows, recipe.spec, recipe.deadline, penalties=penalties
         )
-        assert linear is not None
-        return linear
+        assert choice is not None
+        return choice.best

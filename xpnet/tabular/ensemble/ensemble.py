@@ -9,14 +9,19 @@ from statistics import fmean
 from threading import Condition, Event
 from typing import NamedTuple
 
+import numpy
+
 from xpnet.backend import get_threads
 from xpnet.backend.threads import sharing_the_machine
+from xpnet.data.sources import Source
 from xpnet.dispatch import choose
 from xpnet.errors import InputError
 from xpnet.models import Network
+from xpnet.models.inputs import to_host
 from xpnet.tabular.ensemble.network_training import (
     NetworkTraining,
     begin_training,
+    held_predictions,
     refit_network,
     train_network,
     with_baselines,
@@ -24,6 +29,7 @@ from xpnet.tabular.ensemble.network_training import (
 from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
+from xpnet.tabular.rows.held_parts import HeldParts, held_parts_of
 from xpnet.tabular.rows.network_rows import SharedRows
 from xpnet.training import Callback, LabeledRows, Training
 
@@ -77,6 +83,10 @@ class TrainedNetworks:
     before the epochs on all rows
     plans : of the networks, with their folds and settings
     best_epochs : the epoch that each network kept
+    held : the outputs of each network's validation rows, (rows, outputs), by choices of other rows;
+    None where these were not followed
+    held_losses : the mean validation loss of each network at the epochs that other validation rows
+    choose, None likewise
     predict_folds_together : whether the networks of a fold predict its validation rows by their
         mean, as they predict new rows, and not one by one
     """
@@ -85,13 +95,17 @@ class TrainedNetworks:
     validated: list[Network]
     plans: list[PlannedNetwork]
     best_epochs: list[int]
+    held: list[numpy.ndarray | None]
+    held_losses: list[float | None]
     predict_folds_together: bool = False
 
     @classmethod
     def one_a_fold(cls, networks: list[Network]) -> "TrainedNetworks":
         """Return networks of which each has the fold of its number, and made no epochs after it."""
         plans = [PlannedNetwork(0, 0, fold) for fold in range(len(networks))]
-        return cls(networks, networks, plans, best_epochs=[1] * len(networks))
+        count = len(networks)
+        unknown: list[None] = [None] * count
+        return cls(networks, networks, plans, [1] * count, list(unknown), list(unknown))
 
     @property
     def n_iter(self) -> int:
@@ -100,10 +114,16 @@ class TrainedNetworks:
 
     @property
     def validation_loss(self) -> float | None:
-        """Return the mean validation loss of the networks, each at its best epoch, if any has."""
+        """Return the mean validation loss of the networks, each at its best epoch, if any has.
+
+        The lowest loss of few rows is lower than that of new rows. So each row of few is measured
+        at the epoch that others choose.
+        """
         losses = [
-            network.history.validation_loss[epoch - 1]
-            for network, epoch in zip(self.networks, self.best_epochs, strict=True)
+            network.history.validation_loss[epoch - 1] if held is None else held
+            for network, epoch, held in zip(
+                self.networks, self.best_epochs, self.held_losses, strict=True
+            )
             if network.history.validation_loss
         ]
         return fmean(losses) if losses else None
@@ -122,6 +142,8 @@ class TrainedNetworks:
             validated=[self.validated[k] for k in indices],
             plans=[self.plans[k] for k in indices],
             best_epochs=[self.best_epochs[k] for k in indices],
+            held=[self.held[k] for k in indices],
+            held_losses=[self.held_losses[k] for k in indices],
         )
 
 
@@ -223,12 +245,32 @@ class Ensemble:
         networks = validated
         if any(training.refitted is not None for training in kept):
             networks = with_baselines(recipes, kept, refitted=True)
+        plans = [self.plans[number] for number in trainings]
+        epochs = [training.best.held for training in kept]
         return TrainedNetworks(
             networks=networks,
             validated=validated,
-            plans=[self.plans[number] for number in trainings],
-            best_epochs=[training.best_epoch for training in trainings.values()],
+            plans=plans,
+            best_epochs=[training.best_epoch for training in kept],
+            held=held_predictions(kept, [self._fold_of(plan) for plan in plans]),
+            held_losses=[
+                held.mean_loss if held is not None and held.outputs else None for held in epochs
+            ],
         )
+
+    def _fold_of(self, plan: PlannedNetwork) -> int:
+        """Return the number of the validation rows of a network, 0 where all have the same."""
+        return plan.fold % len(self.validation) if isinstance(self.validation, Sequence) else 0
+
+    def _held_parts(self, plan: PlannedNetwork, validation: LabeledRows | None) -> HeldParts | None:
+        """Return the parts of a network's validation rows, of which the others choose."""
+        if validation is None or isinstance(validation.X, Source):
+            return None
+        groups = None
+        if isinstance(self.validation, Sequence):
+            groups = self.validation[self._fold_of(plan)].groups
+        rows = LabeledRows(validation.X, to_host(validation.Y), to_host(validation.weight))
+        return held_parts_of(rows, groups, self.recipe.spec.loss)
 
     def _train_in_threads(self, numbers: Iterable[int]) -> None:
         """Train the networks with these numbers in threads; an error ends all trainings."""
@@ -287,7 +329,8 @@ class Ensemble:
         recipe = self.recipe_of(number)
         plan = self.plans[number]
         rows, validation = self.shared_rows.of_network(plan.fold, recipe.input_scales)
-        training = begin_training(recipe, plan.seed, rows, validation, seconds)
+        held = self._held_parts(plan, validation)
+        training = begin_training(recipe, plan.seed, rows, validation, held=held, seconds=seconds)
         self.trainings[number] = training  # From now on an interruption finds it there.
         watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
         cancel = CancelTogether(self.cancelled)

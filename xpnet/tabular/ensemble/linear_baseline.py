@@ -10,6 +10,7 @@ network's and the linear model's. Predictions, files and ONNX graphs consist of 
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy
 from scipy.linalg import block_diag
@@ -25,6 +26,7 @@ from xpnet.models import Network
 from xpnet.tabular.encodings.encoding import Encoding
 from xpnet.tabular.ensemble.linear_solvers import LinearModel, fit_logistic, fit_ridges
 from xpnet.tabular.ensemble.unlogged import fit_unlogged
+from xpnet.tabular.rows.held_parts import HeldEpochs, HeldOutputs
 from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.training import LabeledRows
 from xpnet.typing import SparseMatrix
@@ -124,6 +126,17 @@ def scales_of_inputs(
     return numpy.repeat(relative[[encoding.column for encoding in encodings]], widths)
 
 
+class LinearChoice(NamedTuple):
+    """The linear models of a network's training rows, and the best of them for validation rows.
+
+    models : of the penalties that are compared; one for labels
+    best : the one with the lowest loss of validation rows
+    """
+
+    models: Sequence[LinearModel]
+    best: LinearModel
+
+
 def fit_linear(
     sums: SparseMatrix,
     rows: LabeledRows,
@@ -131,8 +144,8 @@ def fit_linear(
     spec: NetworkSpec,
     deadline: float,
     penalties: numpy.ndarray = PENALTIES,
-) -> LinearModel | None:
-    """Fit a linear model of sums of the inputs; None where a class has no rows.
+) -> LinearChoice | None:
+    """Fit linear models of sums of the inputs; None where a class has no rows.
 
     BLAS has one thread meanwhile: more take as long, and keep other cores busy.
 
@@ -149,14 +162,19 @@ def fit_linear(
             classes = spec.widths[-1]
             if len(numpy.unique(rows.Y)) < classes:
                 return None
-            best = fit_logistic(numbers, rows.Y, rows.weight, classes=classes, deadline=deadline)
+            logistic = fit_logistic(
+                numbers, rows.Y, rows.weight, classes=classes, deadline=deadline
+            )
+            models, best = [logistic], 0
         else:
             numbers_val = sums_of_inputs(validation.X, sums) * factors
-            best = min(
-                fit_ridges(numbers, rows.Y, rows.weight, penalties),
-                key=lambda ridge: _squared_error(ridge.outputs(numbers_val), validation),
-            )
-    return replace(best, weights=sums @ (factors[:, None] * best.weights))
+            models = fit_ridges(numbers, rows.Y, rows.weight, penalties)
+            errors = [_squared_error(ridge.outputs(numbers_val), validation) for ridge in models]
+            best = int(numpy.argmin(errors))
+    of_inputs = [
+        replace(model, weights=sums @ (factors[:, None] * model.weights)) for model in models
+    ]
+    return LinearChoice(of_inputs, of_inputs[best])
 
 
 def _squared_error(predicted: numpy.ndarray, rows: LabeledRows) -> float:
@@ -181,39 +199,72 @@ def losses_by_blend_weight(
     members = numpy.asarray(outputs, numpy.float64)
     rows = rows_on_host(validation)
     of_linear = linear.outputs(rows.X)
-    loss = _squared_error_of_blend
-    if network.spec.loss != "squared_error":
-        loss = _log_loss_of_blend
-    return numpy.array([loss(members, of_linear, blend, rows) for blend in BLEND_WEIGHTS])
+    loss = _squared_error if network.spec.loss == "squared_error" else _log_loss
+    blends = blended_outputs(members, of_linear, network.spec.loss)
+    return numpy.array([loss(blended, rows) for blended in blends])
 
 
-def _squared_error_of_blend(
-    members: numpy.ndarray, of_linear: numpy.ndarray, blend_weight: float, rows: LabeledRows
-) -> float:
-    """Return the loss of blended numbers. members : (members, rows, outputs)"""
-    blended = (1 - blend_weight) * members.mean(axis=0) + blend_weight * of_linear
-    return _squared_error(blended, rows)
+def blended_outputs(
+    members: numpy.ndarray, of_linear: numpy.ndarray, loss: str
+) -> list[numpy.ndarray]:
+    """Return numbers or probabilities (rows, outputs) for each of BLEND_WEIGHTS.
 
-
-def _log_loss_of_blend(
-    members: numpy.ndarray, of_linear: numpy.ndarray, blend_weight: float, rows: LabeledRows
-) -> float:
-    """Return the loss of blended logits. members : probabilities (members, rows, classes)"""
+    members : (members, rows, outputs), numbers or probabilities; of_linear : numbers or logits
+    """
+    if loss == "squared_error":
+        mean = members.mean(axis=0)
+        return [(1 - weight) * mean + weight * of_linear for weight in BLEND_WEIGHTS]
     logits = numpy.log(members.clip(MIN_PROBABILITY))
-    blended = softmax((1 - blend_weight) * logits + blend_weight * of_linear, axis=-1)
-    mean = blended.mean(axis=0)
-    of_labels = mean[numpy.arange(len(mean)), rows.Y]
+    return [
+        softmax((1 - weight) * logits + weight * of_linear, axis=-1).mean(axis=0)
+        for weight in BLEND_WEIGHTS
+    ]
+
+
+def _log_loss(probabilities: numpy.ndarray, rows: LabeledRows) -> float:
+    """Return the weighted sum of the log losses of labels. probabilities : (rows, classes)"""
+    of_labels = probabilities[numpy.arange(len(probabilities)), rows.Y]
     return _weighted_sum(-numpy.log(of_labels.clip(MIN_PROBABILITY)), rows.weight)
 
 
-def best_blend_weight(losses: numpy.ndarray) -> float:
-    """Return the blend weight with the lowest loss, 0 unless it gains enough.
+def held_outputs(
+    held: HeldEpochs, models: Sequence[LinearModel], X: numpy.ndarray, loss: str
+) -> HeldOutputs:
+    """Return the outputs of validation rows, whose choices other validation rows make.
+
+    models : linear baselines of several penalties, none for no baseline
+    X : (rows, inputs) of the validation rows, on the host
+    """
+    parts = held.held
+    if not models:
+        outputs = numpy.stack([outputs.mean(axis=0) for outputs in held.outputs])
+        rows = numpy.arange(len(parts.parts))
+        of_parts = [parts.losses_of_others(mean[None])[k] for k, mean in enumerate(outputs)]
+        return HeldOutputs(parts, outputs[parts.parts, rows][None], numpy.array(of_parts)[:, None])
+    of_models = [model.outputs(X) for model in models]
+    best = [0] * parts.count
+    if len(models) > 1:
+        of_others = [parts.losses_of_others(outputs[None]) for outputs in of_models]
+        best = numpy.argmin(of_others, axis=0).tolist()
+    blends = numpy.empty((len(BLEND_WEIGHTS), *of_models[0].shape))
+    losses = numpy.empty((parts.count, len(BLEND_WEIGHTS)))
+    for part, (members, model) in enumerate(zip(held.outputs, best, strict=True)):
+        blended = blended_outputs(members.astype(numpy.float64), of_models[model], loss)
+        own = parts.parts == part
+        for weight, blend in enumerate(blended):
+            losses[part, weight] = parts.losses_of_others(blend[None])[part]
+            blends[weight, own] = blend[own]
+    return HeldOutputs(parts, blends, losses)
+
+
+def best_blend(losses: numpy.ndarray) -> int:
+    """Return the index of the blend weight with the lowest loss, 0 unless it gains enough.
 
     losses : (blend weights,), summed over the networks
     """
     best = int(numpy.argmin(losses))
     gains = losses[best] < (1 - MIN_GAIN) * losses[0]
-    return float(BLEND_WEIGHTS[best]) if gains else 0.0
+    return best if gains else 0
 
 
 def with_scaled_inputs(

@@ -19,15 +19,18 @@ from xpnet.ops import Array
 from xpnet.ops.losses import smoothed
 from xpnet.tabular.ensemble.best_epoch import BestEpoch
 from xpnet.tabular.ensemble.linear_baseline import (
+    BLEND_WEIGHTS,
     LinearModel,
-    best_blend_weight,
+    best_blend,
     fit_linear,
+    held_outputs,
     losses_by_blend_weight,
     with_linear,
     with_scaled_inputs,
 )
 from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.ensemble.refit import refit, refit_epochs
+from xpnet.tabular.rows.held_parts import HeldOutputs, HeldParts
 from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.training import Callback, LabeledRows, TrainingState, train
 from xpnet.training.streamed import Streamed
@@ -43,6 +46,9 @@ class NetworkTraining:
     network : the network; best : its early stopping
     linear : the linear baseline, None for none; losses : (blend weights,) validation losses of its
     blends, or None
+    penalized : linear baselines of all penalties, of which ``linear`` is the best
+    held : the outputs of validation rows by choices of other validation rows; None before the end,
+    and where these are not followed
     refitted : parameters after the epochs on all rows, None without such epochs
     """
 
@@ -50,6 +56,8 @@ class NetworkTraining:
     best: BestEpoch
     linear: LinearModel | None = None
     losses: numpy.ndarray | None = None
+    penalized: Sequence[LinearModel] = ()
+    held: HeldOutputs | None = None
     refitted: dict[str, numpy.ndarray] | None = None
 
     @property
@@ -70,16 +78,23 @@ class NetworkTraining:
 
 
 def begin_training(
-    recipe: Recipe, seed: int, rows: LabeledRows, validation: LabeledRows | None, seconds: float
+    recipe: Recipe,
+    seed: int,
+    rows: LabeledRows,
+    validation: LabeledRows | None,
+    *,
+    held: HeldParts | None,
+    seconds: float,
 ) -> NetworkTraining:
     """Fit a linear baseline, and make the network whose training may take the rest of the time.
 
     seed : of the network's initial weights, orders and dropout
+    held : the parts of the validation rows, of which the others choose; None for no parts
     """
     started = time.monotonic()
-    linear = None
+    choice = None
     if recipe.input_sums is not None and validation is not None:
-        linear = fit_linear(
+        choice = fit_linear(
             recipe.input_sums,
             rows_on_host(rows),
             rows_on_host(validation),
@@ -88,8 +103,10 @@ def begin_training(
         )
     network = new_network(recipe, seed)
     seconds_left = seconds - (time.monotonic() - started)
-    best = BestEpoch(network, validation, recipe.patience, seconds_left)
-    return NetworkTraining(network, best, linear)
+    best = BestEpoch(network, validation, recipe.patience, seconds_left, held)
+    if choice is None:
+        return NetworkTraining(network, best)
+    return NetworkTraining(network, best, choice.best, penalized=choice.models)
 
 
 def new_network(recipe: Recipe, seed: int) -> Network:
@@ -128,6 +145,10 @@ def train_network(
         network.fit(rows.X, Y, sample_weight=rows.weight, **settings)
     if training.linear is not None and validation is not None:
         training.losses = losses_by_blend_weight(network, training.linear, validation)
+    held = training.best.held
+    if held is not None and held.outputs and validation is not None:
+        X = rows_on_host(validation).X
+        training.held = held_outputs(held, training.penalized, X, network.spec.loss)
 
 
 def refit_network(
@@ -200,7 +221,43 @@ def blend_weight_of(trainings: Sequence[NetworkTraining]) -> float:
     losses = [training.losses for training in trainings if training.losses is not None]
     if not losses or len(losses) < len(trainings):
         return 0.0
-    return best_blend_weight(numpy.sum(losses, axis=0))
+    return float(BLEND_WEIGHTS[best_blend(numpy.sum(losses, axis=0))])
+
+
+def held_predictions(
+    trainings: Sequence[NetworkTraining], folds: Sequence[int]
+) -> list[numpy.ndarray | None]:
+    """Return the outputs of the validation rows of each network by choices of other rows.
+
+    The blend weight of a part of them is that of their other parts and of other networks. Networks
+    of the same rows divide them alike.
+
+    folds : the number of the validation rows of each network
+    returns arrays (validation rows, outputs), None where the choices were not followed
+    """
+    may_blend = all(training.losses is not None for training in trainings)
+    predictions: list[numpy.ndarray | None] = []
+    for training, fold in zip(trainings, folds, strict=True):
+        held = training.held
+        if held is None:
+            predictions.append(None)
+            continue
+        indices = [0] * held.held.count
+        if may_blend:
+            losses = held.losses + sum(
+                _losses_beside(other, is_same=other_fold == fold)
+                for other, other_fold in zip(trainings, folds, strict=True)
+                if other is not training
+            )
+            indices = [best_blend(of_others) for of_others in losses]
+        predictions.append(held.of_weights(numpy.array(indices)))
+    return predictions
+
+
+def _losses_beside(other: NetworkTraining, *, is_same: bool) -> numpy.ndarray:
+    """Return the losses of another network by blend weights, of the same rows by their parts."""
+    assert other.losses is not None
+    return other.held.losses if is_same and other.held is not None else other.losses
 
 
 def with_baselines(

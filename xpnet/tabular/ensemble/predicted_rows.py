@@ -37,6 +37,9 @@ def predicted_rows(
     rows = divided.rows
     validation = divided.validation
     if isinstance(validation, LabeledRows):
+        held = outputs_of_held(trained, range(len(trained.networks)))
+        if held is not None:
+            return PredictedRows(held, validation.Y, validation.weight)
         X: Any = validation.X
         parts = [X]
         if isinstance(X, Source):
@@ -62,9 +65,12 @@ def rows_of_folds(trained: TrainedNetworks, divided: DividedRows) -> PredictedRo
     backend = trained.validated[0].backend
     for networks in networks_of_part.values():
         fold = validation[indices[networks[0]]]
-        X = backend.asarray(divided.validation_rows(fold).X)
-        predicted = [trained.validated[k].predict(X) for k in networks]
-        outputs.append(mean_of([backend.to_numpy(of_network) for of_network in predicted]))
+        predicted = outputs_of_held(trained, networks)
+        if predicted is None:
+            X = backend.asarray(divided.validation_rows(fold).X)
+            of_networks = [trained.validated[k].predict(X) for k in networks]
+            predicted = mean_of([backend.to_numpy(of_network) for of_network in of_networks])
+        outputs.append(predicted)
         folds.append(fold)
     chosen = numpy.concatenate([fold.validation for fold in folds])
     groups = [fold.groups for fold in folds if fold.groups is not None]
@@ -74,3 +80,14 @@ def rows_of_folds(trained: TrainedNetworks, divided: DividedRows) -> PredictedRo
         select(divided.rows.weight, chosen),
         numpy.concatenate(groups) if groups else None,
     )
+
+
+def outputs_of_held(trained: TrainedNetworks, networks: Sequence[int]) -> numpy.ndarray | None:
+    """Return the mean outputs of the validation rows of some networks by choices of other rows.
+
+    None where these choices were not followed.
+    """
+    held = [outputs for outputs in (trained.held[k] for k in networks) if outputs is not None]
+    if len(held) < len(networks):
+        return None
+    return mean_of([outputs.astype(trained.validated[0].spec.dtype) for outputs in held])
