@@ -33,6 +33,7 @@ def made_once(make: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(make)
     def ask(*arguments: P.args, **named: P.kwargs) -> T:
+        """Return what was made for these arguments."""
         with lock:
             return kept(*arguments, **named)  # type: ignore[arg-type]
 

@@ -383,7 +383,6 @@ class InMemory(Batches):
         return OrderDrawer(self.rng, rows, self.members)
 
     def epoch(self, step: Step, learning_rate: float, *, last: bool = False) -> float:
-        """See :class:`Batches`."""
         order = None if self._orders is None else self._orders.draw(step, last=last)
         settings: EpochSettings = {
             "learning_rate": learning_rate,
@@ -396,7 +395,6 @@ class InMemory(Batches):
         return self._run_epoch(step, settings)
 
     def epochs(self, step: Step, learning_rates: Sequence[float]) -> list[float]:
-        """See :class:`Batches`."""
         assert isinstance(step, SeveralEpochs)
         orders = None
         if self._orders is not None:
@@ -448,7 +446,6 @@ class InMemory(Batches):
         return None if self.measure is None else self.measure()
 
     def snapshot(self, step: Step, *, rng_is_shared: bool) -> Callable[[], None]:
-        """See :class:`Batches`."""
         restore_step = step.snapshot()
         if self._orders is None:
             return restore_step
