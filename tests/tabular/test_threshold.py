@@ -18,10 +18,12 @@ SMALL: dict[str, Any] = {
     "random_state": 0,
 }
 RNG = numpy.random.default_rng(0)
-X = RNG.normal(size=(900, 3))
-LABELS = numpy.where(X[:, 0] + X[:, 1] + RNG.normal(size=900) > 2.2, "rare", "often")
+ROWS = 1700
+X = RNG.normal(size=(ROWS, 3))
+LABELS = numpy.where(X[:, 0] + X[:, 1] + RNG.normal(size=ROWS) > 2.2, "rare", "often")
+# Of 1,000 validation rows or fewer, each has the epoch that others choose.
 LATER = {"X_val": X[600:], "y_val": LABELS[600:]}
-WEIGHT = RNG.uniform(0.2, 3.0, 300)
+WEIGHT = RNG.uniform(0.2, 3.0, ROWS - 600)
 
 SCORES: dict[str, Any] = {
     "f1": lambda y, predicted, weight: metrics.f1_score(
@@ -85,7 +87,7 @@ def test_model_files_and_onnx_hold_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("threshold", "settings", "labels", "message"),
     [
-        (0.3, {}, numpy.resize(["a", "b", "c"], 900), "two classes; got 3"),
+        (0.3, {}, numpy.resize(["a", "b", "c"], ROWS), "two classes; got 3"),
         ("f1", {"validation_fraction": 0.0}, LABELS, "validation"),
         ("accuracy", {}, LABELS, "threshold"),
         (1.0, {}, LABELS, "threshold"),

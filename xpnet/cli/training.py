@@ -494,7 +494,7 @@ def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Tabula
     return model.fit_encoded(encoder, X, training.y, classes=rows.classes, **labelled)
 
 
-def _fit_rates(model: Any, rows: TableRows, settings: TrainSettings) -> Tabular:
+def _fit_rates(model: TabularRegressor, rows: TableRows, settings: TrainSettings) -> Tabular:
     """Fit on the rates of a large table whose rows have exposures."""
     assert rows.factors is not None
     loss = model._numeric_loss()

@@ -10,6 +10,7 @@ with these fields, and the reader names its class. All other values have no mark
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from functools import cache
 from math import isfinite
@@ -39,9 +40,9 @@ SCHEDULES: dict[str, type] = {
     kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau)
 }
 # A file of a wide table has many thousand values of few types.
-_types_of = cache(get_type_hints)
-_origin_of = cache(get_origin)
-_arguments_of = cache(get_args)
+_types_of: Callable[[type], dict[str, object]] = cache(get_type_hints)
+_origin_of: Callable[[object], object] = cache(get_origin)
+_arguments_of: Callable[[object], tuple[object, ...]] = cache(get_args)
 _NO_PLACE = (
     "Values in a model file must be numbers, strings, or lists and dicts of them; {} has no place "
     "in a model file. Convert it, or leave it out."

@@ -141,7 +141,7 @@ TABLES: dict[str, tuple[type[Any], Any, int | None]] = {
 
 
 def outputs_of_table(kind: str, bring: Callable[[Any], Any], backend: Any) -> list[Any]:
-    """What all public calls of a tabular estimator return that take rows."""
+    """What all public calls of a tabular estimator return that take rows, on the host."""
     estimator, y, _ = TABLES[kind]
     settings = {"quality": 1, "hidden_layer_sizes": 8, "max_iter": 3, "dropout": 0.2}
     model = estimator(random_state=0, dtype="float64", backend=backend, **settings)
@@ -152,7 +152,9 @@ def outputs_of_table(kind: str, bring: Callable[[Any], Any], backend: Any) -> li
     model.fit(columns, y, weight, X_val=columns, y_val=y, sample_weight_val=weight)
     outputs.append(model.predict(columns))
     model.fit(X, y, time=bring(np.arange(50)))
-    return [*outputs, *(model.predict_proba(X) if hasattr(model, "predict_proba") else ())]
+    if hasattr(model, "predict_proba"):
+        outputs.append(model.predict_proba(X))
+    return [output.get() if hasattr(output, "get") else output for output in outputs]
 
 
 @pytest.mark.parametrize("kind", TABLES)

@@ -5,7 +5,7 @@ narwhals does not know, are read by each library's own calls.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
@@ -75,7 +75,7 @@ class NamedColumns(NamedTuple):
     """Columns of any library. names : of the columns, none for those of a matrix"""
 
     names: Sequence[object]
-    arrays: Sequence[object]
+    arrays: Sequence[Sized]
 
 
 def _columns_of(X: ArrayLike) -> NamedColumns:
@@ -84,18 +84,19 @@ def _columns_of(X: ArrayLike) -> NamedColumns:
     The columns of a wide table are taken together where its library allows that.
     """
     if hasattr(X, "items") and not issparse(X):  # a dict of columns, or a frame of pandas
+        frame: Any = X
         is_pandas = type(X).__module__.partition(".")[0] == "pandas"
-        dtypes = set(X.dtypes) if is_pandas and X.ndim == 2 else set()
+        dtypes = set(frame.dtypes) if is_pandas and frame.ndim == 2 else set()
         if len(dtypes) == 1 and all(map(_is_plain_number, dtypes)):
-            return NamedColumns(X.columns.tolist(), list(X.to_numpy().T))
-        items = list(X.items())
+            return NamedColumns(frame.columns.tolist(), list(frame.to_numpy().T))
+        items: list[tuple[object, Sized]] = list(X.items())
         return NamedColumns([name for name, _ in items], [column for _, column in items])
     if not hasattr(X, "__arrow_c_stream__"):
         return NamedColumns([], _columns_of_matrix(X))
-    frame = _frame_of(X)
-    if frame.implementation.is_pyarrow():
-        return NamedColumns(frame.columns, frame.to_native().columns)
-    return NamedColumns(frame.columns, [column.to_native() for column in frame.iter_columns()])
+    table = _frame_of(X)
+    if table.implementation.is_pyarrow():
+        return NamedColumns(table.columns, table.to_native().columns)
+    return NamedColumns(table.columns, [column.to_native() for column in table.iter_columns()])
 
 
 def _is_plain_number(dtype: object) -> bool:
@@ -128,7 +129,7 @@ def _frame_of(X: ArrayLike) -> narwhals.DataFrame:
     )
 
 
-def _columns_of_matrix(X: ArrayLike) -> list[object]:
+def _columns_of_matrix(X: ArrayLike) -> list[Sized]:
     """Return the columns of an array, or of a list of rows."""
     checked = check_array(X, **_CHECKS)
     if isinstance(X, numpy.ma.MaskedArray):  # check_array drops the mask
