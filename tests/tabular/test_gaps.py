@@ -91,6 +91,32 @@ def test_texts_that_differ_in_digits_alone_are_looked_at_for_themselves() -> Non
     assert TableEncoder(min_frequency=1).fit({"c": whole * 20}).forms_[0].kind == "category"
 
 
+@each_case("mark", ["-", "?", ".", "--"])
+def test_marks_among_numbers_are_gaps_in_up_to_half_of_the_rows(mark: str) -> None:
+    numbers = numpy.random.default_rng(0).normal(size=60).round(3)
+    texts = [str(x) if k % 5 else mark for k, x in enumerate(numbers)]
+    with pytest.warns(UserWarning, match="among numbers in 12 rows, which are gaps"):
+        encoder = TableEncoder().fit({"c": texts})
+    gaps = numpy.where(numpy.arange(60) % 5, numbers, numpy.nan)
+    numpy.testing.assert_array_equal(encoder.transform({"c": texts}), encoded(gaps))
+    mostly = [str(x) if k % 5 == 0 else mark for k, x in enumerate(numbers)]
+    words = [str(x) if k % 5 else "none at all" for k, x in enumerate(numbers)]
+    assert "c" in TableEncoder().fit({"c": words, "x": numbers}).left_out_
+    assert TableEncoder(min_frequency=1).fit({"c": mostly}).forms_[0].kind == "category"
+
+
+def test_hours_from_24_on_are_durations() -> None:
+    minutes = numpy.random.default_rng(0).integers(0, 3000, 60)
+    texts = [f"{m // 60:02}:{m % 60:02}:30.5" for m in minutes]
+    numpy.testing.assert_array_equal(encoded(texts), encoded(minutes * 60 + 30.5))
+    encoder = TableEncoder().fit({"c": texts})
+    assert encoder.forms_[0].kind == "duration"
+    later = encoder.transform({"c": ["01:41:30.5"]})
+    numpy.testing.assert_array_equal(later, encoder.transform({"c": [6090.5]}))
+    early = [f"{m % 24:02}:10:00" for m in minutes]
+    assert TableEncoder().fit({"c": early}).forms_[0].kind == "time"
+
+
 def test_missing_values_are_gaps_in_every_kind_of_column() -> None:
     rng = numpy.random.default_rng(0)
     is_gap = rng.random(200) < 0.2

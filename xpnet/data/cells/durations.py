@@ -1,4 +1,7 @@
-"""Durations in text, as pandas writes them to CSV files: ``-1 days +23:59:53.5``."""
+"""Durations in text: ``-1 days +23:59:53.5``, as pandas writes them to CSV files, and ``38:18:00``.
+
+Columns whose hours are all below 24 hold times of day.
+"""
 
 import re
 
@@ -9,9 +12,15 @@ _DURATION = re.compile(
 )
 
 
+_HOURS = re.compile(
+    r"(?P<days>)(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)(?:\.(?P<fraction>\d{1,9}))?",
+    re.ASCII,
+)
+
+
 def duration_of(text: str) -> float | None:
     """Return a duration in seconds, None for other text."""
-    match = _DURATION.fullmatch(text)
+    match = _DURATION.fullmatch(text) or _HOURS.fullmatch(text)
     if match is None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in match.group(1, 2, 3, 4))

@@ -17,6 +17,8 @@ Decimal = Literal[".", ","]
 
 MIN_NUMERIC = 0.9
 """A column holds numbers if at least this fraction of its rows are numbers."""
+MAX_MARKS = 0.5
+"""Maximum fraction of its rows that are marks without letters and digits, such as - and ?."""
 MAX_OTHER_TEXTS = 3
 """Maximum different texts in a column of numbers; they are gaps."""
 MAX_EXACT_INTEGER = 2**53
@@ -198,14 +200,23 @@ class _NumberEvidence:
 
         Text that holds digits alone was made text, and stays it.
         """
-        words = sum(self.word_rows.values())
+        words = self.word_rows.total()
         if strictly and words:
             return None
-        if not strictly and (self.is_whole and not words or words > (1 - MIN_NUMERIC) * self.rows):
+        if not strictly and (self.is_whole and not words or not self.may_be_numeric):
             return None
         thousands = "".join(sorted(self.marks | set(self.thousands)))
         number_format = NumberFormat(self.decimal, thousands, "".join(self.units))
         return NumericText(number_format, tuple(sorted(self.word_rows)), self._note(number_format))
+
+    @property
+    def may_be_numeric(self) -> bool:
+        """Return whether enough of the rows so far hold numbers."""
+        marks = sum(
+            rows for word, rows in self.word_rows.items() if not any(map(str.isalnum, word))
+        )
+        words = self.word_rows.total() - marks
+        return words <= (1 - MIN_NUMERIC) * self.rows and marks <= MAX_MARKS * self.rows
 
     def _note(self, number_format: NumberFormat) -> str:
         """Return how the column is read."""
@@ -262,7 +273,7 @@ def numeric_text(
         shapes = _by_shape(part)
         candidates = [candidate for candidate in candidates if candidate.add(shapes)]
         if is_first:  # the first rows show most columns of words
-            candidates = [one for one in candidates if _may_be_numeric(one)]
+            candidates = [one for one in candidates if one.may_be_numeric]
         is_first = False
         if not candidates:
             return None
@@ -287,11 +298,6 @@ def _by_shape(part: TextCounts) -> list[TextCounts]:
         TextCounts([part.texts[place] for place in own], part.counts[own])
         for own in places.values()
     ]
-
-
-def _may_be_numeric(candidate: _NumberEvidence) -> bool:
-    """Return whether enough of the rows so far hold numbers."""
-    return candidate.word_rows.total() <= (1 - MIN_NUMERIC) * candidate.rows
 
 
 def shown_decimal_marks(texts: Iterable[str]) -> set[Decimal]:
