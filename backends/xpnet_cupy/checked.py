@@ -16,11 +16,13 @@ def keep_checks(machine: str, outcomes: Mapping[int, bool]) -> None:
     machine : card, driver and CuPy; outcomes : whether an assumption holds, by its number
     """
     path = PATH.expanduser()
-    every = _kept()
-    every[machine] = every.get(machine, {}) | {str(number): ok for number, ok in outcomes.items()}
+    outcomes_by_machine = _kept()
+    outcomes_by_machine[machine] = outcomes_by_machine.get(machine, {}) | {
+        str(number): ok for number, ok in outcomes.items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     written = path.with_suffix(".new")
-    written.write_text(json.dumps(every, indent=1), encoding="utf-8")
+    written.write_text(json.dumps(outcomes_by_machine, indent=1), encoding="utf-8")
     written.replace(path)
 
 
@@ -37,7 +39,7 @@ def told_checks(machine: str) -> str:
 def _kept() -> dict[str, dict[str, bool]]:
     """Return the outcomes by machine; none where the file is missing or is no such file."""
     try:
-        every = json.loads(PATH.expanduser().read_text(encoding="utf-8"))
+        outcomes_by_machine = json.loads(PATH.expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return every if isinstance(every, dict) else {}
+    return outcomes_by_machine if isinstance(outcomes_by_machine, dict) else {}

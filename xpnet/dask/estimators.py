@@ -61,14 +61,14 @@ def _fit(
 
 def _check_no_exposures(arguments: dict[str, object]) -> None:
     """Raise InputError for exposures and offsets, whose rows would not be cut into blocks."""
-    known = [
+    passed = [
         name
         for name, value in arguments.items()
         if name.partition("_")[0] in ("exposure", "offset") and value is not None
     ]
-    if known:
+    if passed:
         raise InputError(
-            f"`{known[0]}` must be left out for rows on a cluster; got one. Fit y / exposure with "
+            f"`{passed[0]}` must be left out for rows on a cluster; got one. Fit y / exposure with "
             "weights of exposure ** (2 - power), and multiply the predictions by the exposures."
         )
 
@@ -170,14 +170,14 @@ class OnCluster:
         )
         return local
 
-    def predict(self, X: "ArrayLike | Source | Collection", **known: object) -> Any:
+    def predict(self, X: "ArrayLike | Source | Collection", **exposures: object) -> Any:
         """Labels, or numbers, for rows: see the estimator without Dask.
 
         Parameters
         ----------
         X : array, shape (rows, features)
             Dask's, or any that the estimator without Dask takes.
-        **known : array, shape (rows,)
+        **exposures : array, shape (rows,)
             ``exposure`` and ``offset`` of rows in memory, as `xpnet.MLPRegressor.predict` takes
             them.
 
@@ -186,7 +186,7 @@ class OnCluster:
         array, shape (rows,) or (rows, outputs)
             A Dask array for a Dask array, a Dask series or frame for a Dask frame.
         """
-        return self._each_block("predict", X, **known)
+        return self._each_block("predict", X, **exposures)
 
     def score(
         self,
@@ -195,7 +195,7 @@ class OnCluster:
         sample_weight: "ArrayLike | Source | Collection | None" = None,
         *,
         scoring: str | None = None,
-        **known: object,
+        **exposures: object,
     ) -> float:
         """Measure the predictions as the estimator without Dask does.
 
@@ -207,7 +207,7 @@ class OnCluster:
             Labels or numbers, and weights. They come to the client's memory, as the predictions do.
         scoring : {"r2", "d2"} or None, default None
             What is measured of numbers, as `xpnet.MLPRegressor` describes it.
-        **known : array, shape (rows,)
+        **exposures : array, shape (rows,)
             See ``predict``.
 
         Returns
@@ -215,7 +215,7 @@ class OnCluster:
         float
             The accuracy of labels; of numbers R^2 or D^2, the mean over outputs.
         """
-        y, predicted, weight = compute(y, self.predict(X, **known), sample_weight)
+        y, predicted, weight = compute(y, self.predict(X, **exposures), sample_weight)
         if is_classifier(self):
             return float(accuracy_score(y, predicted, sample_weight=weight))
         rows = len(predicted)
@@ -223,12 +223,12 @@ class OnCluster:
         return self._numeric_loss().score(y, outputs, weight, scoring)
 
     def _each_block(
-        self, method: str, X: "ArrayLike | Source | Collection", **known: object
+        self, method: str, X: "ArrayLike | Source | Collection", **exposures: object
     ) -> Any:
-        """Apply a method to each block of rows. known : exposures and offsets"""
+        """Apply a method to each block of rows. exposures : exposures and offsets"""
         if not is_dask_collection(X):
-            return getattr(self._plain, method)(self, X, **known)
-        _check_no_exposures(known)
+            return getattr(self._plain, method)(self, X, **exposures)
+        _check_no_exposures(exposures)
         return predict_blocks(self.to_local(), method, X)
 
     def _parameters(self) -> dict[str, object]:

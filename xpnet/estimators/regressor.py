@@ -15,7 +15,7 @@ from xpnet.estimators.mlp import MLP, like_input
 from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.rows import InputRows
 from xpnet.estimators.settings import FitSettings
-from xpnet.learning.exposure import Known, check_known_of_validation, rates_of
+from xpnet.learning.exposure import Exposures, check_exposures_of_validation, rates_of
 from xpnet.learning.losses import LossParameters, NumericLoss
 from xpnet.learning.parameters import ARRAY_LIKE, COUNT, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import RegressorMixin
@@ -160,28 +160,33 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         >>> model.predict([[1.0]]).round(1), model.predict([[1.0]], exposure=[3.0]).round(1)
         (array([0.5]), array([1.5]))
         """
-        known, known_val = Known(exposure, offset), Known(exposure_val, offset_val, "_val")
-        check_known_of_validation(known, known_val, X_val)
+        exposures = Exposures(exposure, offset)
+        exposures_val = Exposures(exposure_val, offset_val, "_val")
+        check_exposures_of_validation(exposures, exposures_val, X_val)
         return self._train(
-            self._per_exposure(InputRows(X, y, sample_weight), known),
-            self._per_exposure(InputRows(X_val, y_val, sample_weight_val), known_val),
+            self._per_exposure(InputRows(X, y, sample_weight), exposures),
+            self._per_exposure(InputRows(X_val, y_val, sample_weight_val), exposures_val),
             callbacks=list(callbacks),
             resume_from=resume_from,
         )
 
-    def _per_exposure(self, rows: InputRows, known: Known) -> InputRows:
+    def _per_exposure(self, rows: InputRows, exposures: Exposures) -> InputRows:
         """Return rows whose targets are rates, with the weights of these; the same rows where
         nothing is known of their means.
         """
-        if known.is_empty or rows.y is None:
+        if exposures.is_empty or rows.y is None:
             return rows
         loss = self._numeric_loss()
-        y_name = f"y{known.ending}"
+        y_name = f"y{exposures.ending}"
         y = check_targets(to_host(rows.y), type(self), numeric=True, name=y_name)
         if is_sparse(y):
             y = y.toarray()
         rates = rates_of(
-            y, rows.weight, known.factors(len(y), loss), loss, f"sample_weight{known.ending}"
+            y,
+            rows.weight,
+            exposures.factors(len(y), loss),
+            loss,
+            f"sample_weight{exposures.ending}",
         )
         return rows._replace(y=rates.y, weight=rates.weight)
 
@@ -238,11 +243,12 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         ValueError
             For data that does not fit, and with ``early_stopping``.
         """
-        known, known_val = Known(exposure, offset), Known(exposure_val, offset_val, "_val")
-        check_known_of_validation(known, known_val, X_val)
+        exposures = Exposures(exposure, offset)
+        exposures_val = Exposures(exposure_val, offset_val, "_val")
+        check_exposures_of_validation(exposures, exposures_val, X_val)
         return self._train(
-            self._per_exposure(InputRows(X, y, sample_weight), known),
-            self._per_exposure(InputRows(X_val, y_val, sample_weight_val), known_val),
+            self._per_exposure(InputRows(X, y, sample_weight), exposures),
+            self._per_exposure(InputRows(X_val, y_val, sample_weight_val), exposures_val),
             callbacks=list(callbacks),
             incremental=True,
         )
@@ -283,9 +289,9 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         outputs, backend = self._outputs(X, "predict")
         with on_device(backend):
             outputs = self._record_of_fit().targets.in_order(outputs, backend.xp)
-            known = Known(exposure, offset)
-            if not known.is_empty:
-                factors = known.factors(outputs.shape[0], self._numbers().numeric_loss)
+            exposures = Exposures(exposure, offset)
+            if not exposures.is_empty:
+                factors = exposures.factors(outputs.shape[0], self._numbers().numeric_loss)
                 dtype = dtype_name(outputs.dtype)
                 outputs = outputs * backend.asarray(factors.astype(dtype)[:, None])
         return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, backend)

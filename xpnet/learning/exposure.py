@@ -1,4 +1,4 @@
-"""Exposures and offsets: what is known of the mean of each row before a network is trained.
+"""Exposures and offsets: known factors of the mean of each row.
 
 With a logarithmic link a mean is ``e * exp(o)``: the known factor e of the row times the predicted
 rate. The deviance of power p of a target y against this mean is ``e^(2-p)`` times the deviance of
@@ -21,8 +21,8 @@ from xpnet.models.inputs import to_host
 from xpnet.typing import ArrayLike
 
 
-class Known(NamedTuple):
-    """What a user knows of the mean of each row.
+class Exposures(NamedTuple):
+    """Exposures and offsets of rows, as a user passes them.
 
     exposure : (rows,) numbers above 0 that the mean is proportional to; None for 1
     offset : (rows,) numbers that are added to the logarithm of the mean; None for 0
@@ -75,7 +75,9 @@ MAX_OFFSET = 80
 """Largest absolute value of an offset: exp of larger ones leaves the range of float32."""
 
 
-def check_known_of_validation(training: Known, validation: Known, X_val: object) -> None:
+def check_exposures_of_validation(
+    training: Exposures, validation: Exposures, X_val: object
+) -> None:
     """Raise InputError where the exposures and offsets of training and validation rows do not
     match.
     """

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_array
 
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
-from xpnet.learning.exposure import Known, Rates, check_known_of_validation, rates_of
+from xpnet.learning.exposure import Exposures, Rates, check_exposures_of_validation, rates_of
 from xpnet.learning.labels import check_numbers
 from xpnet.learning.losses import LossParameters
 from xpnet.learning.parameters import FRACTION, allowing, with_documentation_of
@@ -263,10 +263,11 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         weights ``e^(2 - p)``, where p is the power of the loss. The widths of its intervals are for
         exposures of the rows that are predicted; weights of rows count for them like exposures.
         """
-        known, known_val = Known(exposure, offset), Known(exposure_val, offset_val, "_val")
-        check_known_of_validation(known, known_val, X_val)
-        rates = self._per_exposure(y, sample_weight, known)
-        rates_val = self._per_exposure(y_val, sample_weight_val, known_val)
+        exposures = Exposures(exposure, offset)
+        exposures_val = Exposures(exposure_val, offset_val, "_val")
+        check_exposures_of_validation(exposures, exposures_val, X_val)
+        rates = self._per_exposure(y, sample_weight, exposures)
+        rates_val = self._per_exposure(y_val, sample_weight_val, exposures_val)
         earlier = self._fitted
         try:
             return super().fit(
@@ -282,7 +283,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             )
         finally:
             # An interrupted first fit has a record, too.
-            if self._fitted is not earlier and not known.is_empty:
+            if self._fitted is not earlier and not exposures.is_empty:
                 weight = rates.weight if X_val is None else rates_val.weight
                 self._fitted = self.get_fitted_state().with_residuals_per_exposure(weight)
 
@@ -353,8 +354,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         >>> refinement.loss_after < refinement.loss_before
         True
         """
-        known = Known(exposure, offset)
-        rates = self._per_exposure(y, sample_weight, known)
+        exposures = Exposures(exposure, offset)
+        rates = self._per_exposure(y, sample_weight, exposures)
         earlier = self.get_fitted_state()
         refinement = super().refine(
             X,
@@ -364,18 +365,20 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             max_iter=max_iter,
         )
         refined = self.get_fitted_state()
-        if not known.is_empty and refined.residuals is not earlier.residuals:
+        if not exposures.is_empty and refined.residuals is not earlier.residuals:
             self._fitted = refined.with_residuals_per_exposure(rates.weight)
         return refinement
 
-    def _per_exposure(self, y: ArrayLike | None, weight: ArrayLike | None, known: Known) -> Rates:
+    def _per_exposure(
+        self, y: ArrayLike | None, weight: ArrayLike | None, exposures: Exposures
+    ) -> Rates:
         """Return targets and weights of rates; the same where nothing is known of their means."""
-        if known.is_empty or y is None:
+        if exposures.is_empty or y is None:
             return Rates(y, weight)
         loss = self._numeric_loss()
-        y = self._checked_targets(y, f"y{known.ending}")
+        y = self._checked_targets(y, f"y{exposures.ending}")
         return rates_of(
-            y, weight, known.factors(len(y), loss), loss, f"sample_weight{known.ending}"
+            y, weight, exposures.factors(len(y), loss), loss, f"sample_weight{exposures.ending}"
         )
 
     @property
@@ -433,18 +436,18 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         """
         fitted = self.get_fitted_state()
         numbers = fitted.predictions(X)
-        factors = self._factors(Known(exposure, offset), len(numbers))
+        factors = self._factors(Exposures(exposure, offset), len(numbers))
         mean = fitted.shaped(numbers * factors)
         if not return_std:
             return like_rows(mean, X)
         spread = (fitted.member_outputs(X).std(axis=0) * factors).reshape(mean.shape)
         return like_rows(mean, X), like_rows(spread, X)
 
-    def _factors(self, known: Known, rows: int) -> numpy.ndarray | int:
+    def _factors(self, exposures: Exposures, rows: int) -> numpy.ndarray | int:
         """Return the known factors of the means as a column, (rows, 1), or 1 for none."""
-        if known.is_empty:
+        if exposures.is_empty:
             return 1
-        return known.factors(rows, self._numeric_loss())[:, None]
+        return exposures.factors(rows, self._numeric_loss())[:, None]
 
     def predict_interval(
         self,
@@ -493,9 +496,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         """
         fitted = self.get_fitted_state()
         require(0 < coverage < 1, "`coverage` must lie between 0 and 1", coverage)
-        known = Known(exposure, offset)
-        rows = 0 if known.is_empty else row_count(X, fitted.encoder)
-        factors = self._factors(known, rows)
+        exposures = Exposures(exposure, offset)
+        rows = 0 if exposures.is_empty else row_count(X, fitted.encoder)
+        factors = self._factors(exposures, rows)
         return like_rows(fitted.interval(X, coverage, to_host(predictions), factors), X)
 
     def score(

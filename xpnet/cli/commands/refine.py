@@ -65,14 +65,14 @@ def refine(
             "MODEL must be a model of tables, as xpnet train writes it; this one takes numbers "
             "alone. Use partial_fit in Python."
         )
-    known = {} if rows.factors is None else {"exposure": rows.factors}
+    exposures = {} if rows.factors is None else {"exposure": rows.factors}
     refinement = opened.model.refine(
         opened.as_input(rows.table(), rows.forms),
         rows.y if rows.classes is None else opened.model.classes_[rows.y],
         rows.weight,
         learning_rate_share=rate_share,
         max_iter=epochs,
-        **known,
+        **exposures,
     )
     opened.model.save(output)
     if as_json:
