@@ -295,7 +295,7 @@ _REMEDIES = {
     "backward": "Write backward(d_out): it returns the gradient of the loss with respect to each "
     "argument of forward, from the gradient with respect to its output."
 }
-"""What to do about a missing method, by its name."""
+"""Remedies for a missing method, by its name."""
 
 
 def _check_instance(received: object, kind: str, methods: tuple[str, ...]) -> None:

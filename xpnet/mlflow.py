@@ -28,7 +28,7 @@ FILE = "model.safetensors"
 PREDICT_METHODS = ("predict", "predict_proba")
 """Methods that a served model may call."""
 SCORED = ("X", "y", "sample_weight", "exposure", "offset")
-"""Arguments of ``fit`` that ``score`` takes, too."""
+"""Arguments that both ``fit`` and ``score`` take."""
 METRICS_AT_ONCE = 1000
 """Maximum number of metrics in one request, which MLflow's servers set."""
 

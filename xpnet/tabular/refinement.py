@@ -17,7 +17,7 @@ from xpnet.tabular.rows.network_rows import NetworkRows, SharedRows
 
 @dataclass(frozen=True)
 class Refinement:
-    """What `Tabular.refine` has changed.
+    """The changes that `Tabular.refine` has made.
 
     rows : number of new rows, those for validation among them
     loss_before, loss_after : mean loss of the networks on new rows that they do not learn from,

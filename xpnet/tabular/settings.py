@@ -11,7 +11,7 @@ from xpnet.tabular.ensemble.best_epoch import Patience
 from xpnet.tabular.quality import LABEL_BATCHES, Quality
 
 Task = Literal["classification", "regression"]
-"""What is predicted: labels or numbers."""
+"""The kind of target: labels or numbers."""
 
 
 @dataclass(frozen=True, eq=False)

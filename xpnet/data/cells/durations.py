@@ -13,7 +13,8 @@ _DURATION = re.compile(
 
 
 _HOURS = re.compile(
-    r"(?P<days>)(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)(?:\.(?P<fraction>\d{1,9}))?",
+    r"(?P<days>)(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)"
+    r"(?:\.(?P<fraction>\d{1,9}))?",
     re.ASCII,
 )
 

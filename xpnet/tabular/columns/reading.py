@@ -63,7 +63,7 @@ class UnreadableWarning(UserWarning):
 
 @dataclass(frozen=True)
 class ReadingRules:
-    """What a user says about the columns of a table.
+    """The settings of a user for the columns of a table.
 
     date_format : of dates in text: of all columns that have it, or by the name of the column
     categorical : indices of columns that are categories whatever they hold

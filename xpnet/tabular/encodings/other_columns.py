@@ -1,4 +1,4 @@
-"""What the other columns of a table tell of the target by a linear function.
+"""A linear prediction of the target by the other columns of a table.
 
 The effect of a value, such as a firm, is best predicted by what is left of the targets of its rows
 after the effects of the other columns: that varies less than the targets do. A mixed model

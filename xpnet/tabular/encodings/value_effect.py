@@ -1,4 +1,4 @@
-"""How much the targets of rows of one value have in common, and how far means are shrunk for it."""
+"""The correlation of targets of rows of one value, and the prior rows that means are shrunk by."""
 
 from typing import NamedTuple
 
