@@ -43,6 +43,21 @@ def test_a_logistic_regression_is_that_of_scikit_learn(classes: int, weight: Any
     )
 
 
+class FlaggedProducts(numpy.ndarray):
+    """Rows whose products raise the flag of an invalid operation, as OpenBLAS's do at times."""
+
+    def __matmul__(self, other: Any) -> numpy.ndarray:
+        numpy.subtract(numpy.inf, numpy.inf)
+        return numpy.asarray(self) @ other
+
+
+def test_a_flag_of_a_product_of_finite_numbers_is_no_warning() -> None:
+    labels = (X[:, 0] > 0).astype(int)
+    flagged = fit_logistic(X.view(FlaggedProducts), labels, None, classes=2, deadline=numpy.inf)
+    expected = fit_logistic(X, labels, None, classes=2, deadline=numpy.inf)
+    numpy.testing.assert_array_equal(flagged.weights, expected.weights)
+
+
 def test_a_logistic_regression_ends_with_the_iteration_under_way_at_its_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

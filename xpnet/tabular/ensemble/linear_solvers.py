@@ -114,13 +114,16 @@ def fit_logistic(
         if time.monotonic() >= deadline:
             raise StopIteration
 
-    result = minimize(
-        loss_and_gradient,
-        numpy.zeros(shape).ravel(),
-        jac=True,
-        method="L-BFGS-B",
-        callback=stop_at_deadline,
-        options={"maxiter": MAX_ITERATIONS, "gtol": MAX_GRADIENT},
-    )
+    # OpenBLAS's product of float32 for five columns and AVX-512 computes with lanes that it never
+    # set, and drops them. What they held may raise the flag of an invalid operation.
+    with numpy.errstate(invalid="ignore"):
+        result = minimize(
+            loss_and_gradient,
+            numpy.zeros(shape).ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            callback=stop_at_deadline,
+            options={"maxiter": MAX_ITERATIONS, "gtol": MAX_GRADIENT},
+        )
     weights, bias = numpy.split(result.x.reshape(shape) @ logits_of_columns, [numbers])
     return LinearModel(weights, bias[0])
