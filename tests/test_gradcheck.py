@@ -457,3 +457,18 @@ def test_at_a_bend_either_slope_is_right(name: Any, rng: np.random.Generator) ->
             gradcheck.check_layer(Wrong(name), inputs, rng=rng)
     with pytest.raises(AssertionError, match=r"d_inputs must be .* at \[0\]"):
         gradcheck.check_layer(Wrong(name), np.zeros(1), rng=rng)
+
+
+class Forgetful:
+    """A layer whose forward pass does not keep what its backward pass reads."""
+
+    def forward(self, x: Any) -> Any:
+        return x**2
+
+    def backward(self, d_out: Any) -> Any:
+        return 2 * self.x * d_out  # type: ignore[attr-defined]
+
+
+def test_what_forward_does_not_keep_is_named(rng: np.random.Generator) -> None:
+    with pytest.raises(InputError, match="no attribute 'x'. Keep it in forward, as self.x ="):
+        gradcheck.check_layer(Forgetful(), rng.normal(size=(3, 2)))

@@ -201,7 +201,8 @@ def check_layer(layer: object, *inputs: Array, rng: RandomSource = None) -> None
         For a wrong gradient, which it names with the worst entry; and for a missing gradient, or a
         pass that changes the arrays that it receives.
     InputError
-        For a class in place of a layer, and for inputs of other dtypes.
+        For a class in place of a layer, for inputs of other dtypes, and for a backward that reads
+        an attribute of the layer that forward has not set.
 
     Examples
     --------
@@ -421,7 +422,15 @@ class _GradientCheck:
         """Make both passes and return the gradients; backward must leave ``d_out`` alone."""
         self.forward(*inputs)
         passed = self.backend.asarray(numpy.array(d_out)) if numpy.ndim(d_out) else float(d_out)
-        gradients = self.layer.backward(passed)
+        try:
+            gradients = self.layer.backward(passed)
+        except AttributeError as error:
+            if error.obj is not self.layer:
+                raise
+            raise InputError(
+                f"backward must find what it needs in the layer; {error}. Keep it in forward, as "
+                f"self.{error.name} = ..."
+            ) from error
         _require(
             _same(self.to_host(passed), numpy.asarray(d_out)),
             "backward changed d_out; compute on a copy",

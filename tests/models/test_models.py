@@ -1,6 +1,7 @@
 """The two models against the independent network, on every library."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -413,3 +414,25 @@ def test_models_and_histories_tell_what_they_are(blobs):
     model.fit(*blobs, epochs=2)
     assert repr(model.history) == f"History(epochs=2, loss={model.history.loss[-1]:.4g})"
     assert repr(xpnet.LogisticRegression(7, 4)) == "LogisticRegression(7-4, sgd, float64, 0 epochs)"
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "loss"), [(100.0, "squared_error"), (1e30, "softmax_cross_entropy")]
+)
+def test_a_learning_rate_that_explodes_is_named(learning_rate: float, loss: str) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    targets = (X[:, 0] > 0).astype(int) if loss == "softmax_cross_entropy" else X[:, :1]
+    width = 2 if loss == "softmax_cross_entropy" else 1
+    net = xpnet.FeedforwardNeuralNet(3, 8, width, learning_rate, loss=loss, rng=0)
+    with (
+        np.errstate(all="ignore"),
+        pytest.warns(RuntimeWarning, match=re.escape(f"learning rate {learning_rate:.3g}. Make a")),
+    ):
+        net.fit(X, targets, epochs=8)
+
+
+def test_a_loss_that_rises_a_little_is_no_explosion() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    net = xpnet.FeedforwardNeuralNet(3, 8, 2, 10.0, rng=0)
+    history = net.fit(X, (X[:, 0] > 0).astype(int), epochs=5)
+    assert max(history.loss) > history.loss[0]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy
 import pandas
 import pytest
+from sklearn.base import clone
 
 import xpnet
 from xpnet import MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor
@@ -144,3 +145,16 @@ def test_loss_curves_are_the_means_of_the_networks(tmp_path: Any) -> None:
     opened = xpnet.load(tmp_path / "m.safetensors")
     with pytest.raises(AttributeError, match="known after fit alone"):
         opened.loss_curve_  # noqa: B018  the attribute is a property
+
+
+@pytest.mark.parametrize("estimator", [CLASSIFIERS[0], REGRESSORS[0]])
+def test_messages_about_columns_name_the_estimator(estimator: Any) -> None:
+    name = type(estimator).__name__
+    model = clone(estimator).fit(X.to_numpy(), NUMBERS > 0)
+    with pytest.raises(xpnet.InputError, match=f"X has 2 features, but {name} is expecting 1 feat"):
+        model.predict(numpy.zeros((4, 2)))
+    with pytest.warns(UserWarning, match=f"but {name} was fitted without feature names"):
+        model.predict(X)
+    model.fit(X, NUMBERS > 0)
+    with pytest.warns(UserWarning, match=f"valid feature names, but {name} was fitted with feat"):
+        model.predict(X.to_numpy())

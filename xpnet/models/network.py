@@ -1,5 +1,6 @@
 """The network that all models and estimators are made of: how it is trained."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -20,6 +21,9 @@ from xpnet.training import (
 )
 from xpnet.training.rng import host_generator
 from xpnet.typing import ArrayLike, RandomSource
+
+EXPLOSION = 1000.0
+"""Ratio of the last training loss to the first from which a warning names the learning rate."""
 
 
 class Network(PredictingNetwork):
@@ -184,6 +188,11 @@ class Network(PredictingNetwork):
             For shapes, labels or numbers that do not fit, for no rows, and for NaN or infinity.
         ModelInUseError
             When a callback trains the network that calls it.
+
+        Warns
+        -----
+        RuntimeWarning
+            Where the loss of the last epoch is not finite, or a thousand times that of the first.
         """
         with self.lock.training():
             X, Y, sample_weight = self.checked(X, Y, sample_weight)
@@ -211,7 +220,7 @@ class Network(PredictingNetwork):
                     measure=self._validation_measure(validation),
                     check=partial(check_finite, X=X),
                 )
-                return train(
+                history = train(
                     step,
                     distributed_batches(batches),
                     epochs=epochs,
@@ -221,6 +230,8 @@ class Network(PredictingNetwork):
                     lock=self.lock,
                     resume_from=resume_from,
                 )
+        _warn_of_exploded_loss(history)
+        return history
 
     def loss(self, X: ArrayLike, Y: ArrayLike) -> float:
         """Measure the loss on rows; changes nothing.
@@ -288,3 +299,19 @@ def contiguous_rows(X: Array) -> Array:
     if isinstance(X, numpy.ndarray) and X.strides[1] != X.itemsize:
         return numpy.ascontiguousarray(X)
     return X
+
+
+def _warn_of_exploded_loss(history: History) -> None:
+    """Warn where the last loss is not finite, or far larger than the first."""
+    losses = history.loss
+    if not losses:
+        return
+    limit = EXPLOSION * max(abs(losses[0]), 1.0)
+    if not losses[-1] <= limit:  # NaN is on neither side
+        warnings.warn(
+            "The training loss must fall; it "
+            f"went from {losses[0]:.3g} to {losses[-1]:.3g} at the learning rate "
+            f"{history.learning_rate[-1]:.3g}. Make a new network with a smaller learning_rate.",
+            RuntimeWarning,
+            stacklevel=3,
+        )

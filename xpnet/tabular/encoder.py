@@ -14,7 +14,6 @@ from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
-    validate_data,
 )
 
 from xpnet.data.cells.forms import ColumnForm, LearnedForm
@@ -557,20 +556,22 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             counts[name] = UnusualValues(*map(max, pairs))
         return {name: values._asdict() for name, values in counts.items()}
 
-    def prepared(self, table: Table) -> Table:
+    def prepared(self, table: Table, model: str = "TableEncoder") -> Table:
         """Bring a table into the form that this encoder encodes.
 
         Parameters
         ----------
         table : Table
             The table, with the columns of the training.
+        model : str, default "TableEncoder"
+            The class that messages about the columns name.
 
         Returns
         -------
         Table
             The columns in the order of the training, with text read as it was then.
         """
-        table = self._in_order_of_training(table)
+        table = self._in_order_of_training(table, model)
         forms = {
             encoding.column: form_of_later_rows(
                 self.forms_.get(encoding.column), table.values(encoding.column)
@@ -579,7 +580,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         }
         return read_table(table, forms, self.unreadable)
 
-    def _in_order_of_training(self, table: Table) -> Table:
+    def _in_order_of_training(self, table: Table, model: str) -> Table:
         """Return a table with the columns of the training: by name, or else by position."""
         names: Sequence[str] = ()
         if table.named and hasattr(self, "feature_names_in_"):
@@ -588,10 +589,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             names = self._labels
         if names:
             return table.select(names, {names[encoding.column] for encoding in self.encodings_})
+        columns = len(table.columns)
+        if columns != self.n_features_in_:
+            raise InputError(
+                f"X has {columns} features, but {model} is expecting {self.n_features_in_} "
+                "features as input. Pass the columns of the training, in their order."
+            )
         if table.named:
-            warn_of_names()
-        shape = (table.rows, len(table.columns))
-        validate_data(self, numpy.broadcast_to(True, shape), reset=False, skip_check_array=True)
+            warn_of_names(f"X has feature names, but {model} was fitted without feature names")
+        elif hasattr(self, "feature_names_in_"):
+            warn_of_names(
+                f"X does not have valid feature names, but {model} was fitted with feature names"
+            )
         return table
 
     def encoded(self, table: Table) -> numpy.ndarray:

@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from statistics import fmean
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy
 from scipy.sparse import issparse
@@ -63,6 +63,9 @@ class FittedTable:
     importances: Importances | None = field(default=None, kw_only=True)
     rows: int | None = field(default=None, kw_only=True)
     validation_loss: float | None = field(default=None, kw_only=True)
+
+    estimator: ClassVar[str] = "TableEncoder"
+    """The class that messages about rows to predict name."""
 
     @property
     def spec(self) -> NetworkSpec:
@@ -121,7 +124,7 @@ class FittedTable:
             yield dense(self.encoder.transform(X), self.encoder, self.spec.dtype)
             return
         multiples = max(1, MAX_NUMBERS_AT_ONCE // (self.spec.widths[0] * BATCH_MULTIPLE))
-        table = self.encoder.prepared(table_of(X))
+        table = self.encoder.prepared(table_of(X), self.estimator)
         for rows in gen_batches(table.rows, multiples * BATCH_MULTIPLE):
             block = table if rows.stop >= table.rows and not rows.start else table.take(rows)
             yield dense(self.encoder.encoded(block), self.encoder, self.spec.dtype)
@@ -168,6 +171,7 @@ class FittedClassifier(FittedTable):
     classes: numpy.ndarray
     temperature: float
     threshold: float | None = None
+    estimator: ClassVar[str] = "TabularClassifier"
 
     def linear_part(self) -> LinearPart:
         """See `FittedTable.linear_part`. Of two classes it is that of the second."""
@@ -205,6 +209,7 @@ class FittedRegressor(FittedTable):
     residuals: numpy.ndarray
     residual_weights: numpy.ndarray | None
     residual_groups: numpy.ndarray | None = None
+    estimator: ClassVar[str] = "TabularRegressor"
 
     @property
     def power(self) -> float | None:

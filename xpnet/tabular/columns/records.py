@@ -442,13 +442,9 @@ def enumerated(items: Iterable[str]) -> str:
     return ", ".join(shown)
 
 
-def warn_of_names() -> None:
-    """Warn that a table with names meets an encoder that knows positions only, as sklearn does."""
-    warnings.warn(
-        "X has feature names, but TableEncoder was fitted without feature names",
-        UserWarning,
-        stacklevel=3,
-    )
+def warn_of_names(message: str) -> None:
+    """Warn, as scikit-learn does, where only one of a table and its encoder has names."""
+    warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def text_of(value: object) -> str:
