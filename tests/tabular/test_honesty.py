@@ -11,6 +11,7 @@ from typing import Any
 import numpy
 import pandas
 import pytest
+from sklearn.metrics import log_loss, mean_pinball_loss, mean_poisson_deviance
 
 from xpnet import TabularClassifier, TabularRegressor
 
@@ -238,28 +239,53 @@ class Optimism:
     new: float
 
 
+LEVELS = (0.05, 0.5, 0.95)
+"""The levels of quantiles in these tests: those of intervals of 90 % and the middle."""
+
+
+def new_loss(loss: str, target: numpy.ndarray, y: numpy.ndarray, predicted: numpy.ndarray) -> float:
+    """Return the mean loss of new rows, of numbers in the unit in which networks see them.
+
+    target : (4, outputs) of a regressor; predicted : as by ``predict``
+    """
+    centre, scale = target[:2, 0]
+    if loss == "squared_error":
+        return float(((predicted - y) ** 2).mean() / scale**2 / 2)
+    if loss == "poisson":
+        return float(mean_poisson_deviance(y, predicted) / scale / 2)
+    pairs = zip(predicted.T, LEVELS, strict=True)
+    return float(sum(mean_pinball_loss(y, column, alpha=q) for column, q in pairs) / scale)
+
+
+def losses_of_fit(
+    noise: NoiseOfNumbers, seed: int, *, labels: bool, **parameters: Any
+) -> tuple[float, float]:
+    """Fit a table of noise; return the loss of its validation rows and that of new rows.
+
+    A target is -1 or 1, of which a constant has the same loss in each row. So both losses vary by
+    what the networks do, and not by the targets.
+    """
+    X, y = noise.drawn(seed, noise.rows)
+    X_new, y_new = noise.drawn(seed, NEW_ROWS)
+    y, y_new = numpy.sign(y), numpy.sign(y_new)
+    if labels:
+        classifier = TabularClassifier(random_state=seed, calibration=None, **parameters)
+        probabilities = classifier.fit(X, y).predict_proba(X_new)
+        return classifier.validation_loss_, float(log_loss(y_new, probabilities))
+    regressor = TabularRegressor(random_state=seed, **parameters).fit(X, y)
+    found = new_loss("squared_error", regressor.target_, y_new, regressor.predict(X_new))
+    return regressor.validation_loss_, found
+
+
 def optimism_of(noise: NoiseOfNumbers, *, seeds: int, labels: bool, **parameters: Any) -> Optimism:
     """Fit tables of noise of several seeds, and compare validation rows with new rows."""
-    differences, of_new = [], []
-    for seed in range(seeds):
-        X, y = noise.drawn(seed, noise.rows)
-        X_new, y_new = noise.drawn(seed, NEW_ROWS)
-        if labels:
-            classifier = TabularClassifier(random_state=seed, **parameters).fit(X, y > 0)
-            probabilities = classifier.predict_proba(X_new)
-            new = -numpy.log(probabilities[numpy.arange(NEW_ROWS), (y_new > 0).astype(int)]).mean()
-            validation = classifier.get_fitted_state().validation_loss
-            assert validation is not None
-        else:
-            regressor = TabularRegressor(random_state=seed, **parameters).fit(X, y)
-            new = ((regressor.predict(X_new) - y_new) ** 2).mean()
-            validation = (regressor.residuals_[:, 0] ** 2).mean()
-        differences.append(new - validation)
-        of_new.append(new)
+    pairs = [losses_of_fit(noise, seed, labels=labels, **parameters) for seed in range(seeds)]
+    validation, new = numpy.array(pairs).T
+    differences = new - validation
     return Optimism(
-        float(numpy.mean(differences)),
-        float(numpy.std(differences) / numpy.sqrt(seeds)),
-        float(numpy.mean(of_new)),
+        float(differences.mean()),
+        float(differences.std() / numpy.sqrt(seeds)),
+        float(new.mean()),
     )
 
 
@@ -282,3 +308,90 @@ def test_numbers_of_noise_do_not_predict_validation_rows(
     # Last epochs on all rows make new rows up to 2 % worse than the networks that were validated.
     assert found.mean < 2 * found.standard_error + 0.02 * found.new
     assert found.mean > -DEVIATIONS * found.standard_error - 0.02 * found.new
+
+
+@dataclass(frozen=True)
+class PassedRows:
+    """Rows of normal numbers and a target of noise: for training, for validation, and new ones."""
+
+    X: numpy.ndarray
+    y: numpy.ndarray
+    training: int = 60
+    validation: int = 24
+
+    @classmethod
+    def drawn(cls, seed: int, loss: str) -> "PassedRows":
+        """Return rows whose target suits a loss."""
+        rng = numpy.random.default_rng([seed, 3])
+        rows = cls.training + cls.validation + NEW_ROWS
+        X, y = rng.normal(size=(rows, 3)), rng.normal(size=rows)
+        if loss == "poisson":
+            return cls(X, rng.poisson(2.0, rows).astype(float))
+        return cls(X, (y > 0).astype(float) if loss == "labels" else y)
+
+    def fitted(self, loss: str, **parameters: Any) -> TabularClassifier | TabularRegressor:
+        """Return an estimator that has all these rows but the new ones."""
+        model: TabularClassifier | TabularRegressor
+        if loss == "labels":
+            model = TabularClassifier(calibration=None, **parameters)
+        else:
+            model = TabularRegressor(loss=loss, quantile=LEVELS, **parameters)
+        end = self.training + self.validation
+        validation = slice(self.training, end)
+        return model.fit(
+            self.X[: self.training],
+            self.y[: self.training],
+            X_val=self.X[validation],
+            y_val=self.y[validation],
+        )
+
+    def losses_above_constant(self, loss: str, **parameters: Any) -> tuple[float, float, float]:
+        """Return losses of an estimator, minus those of the best constant of the training rows.
+
+        returns that of the validation rows, the lowest one of its epochs, and that of new rows
+        """
+        model = self.fitted(loss, **parameters)
+        end = self.training + self.validation
+        y_val, y_new = self.y[self.training : end], self.y[end:]
+        y_training = self.y[: self.training]
+        if isinstance(model, TabularClassifier):
+            constant = numpy.array([1 - y_training.mean(), y_training.mean()])
+            of_val, of_new = (
+                log_loss(y, numpy.tile(constant, (len(y), 1))) for y in (y_val, y_new)
+            )
+            new = log_loss(y_new, model.predict_proba(self.X[end:]))
+        else:
+            constant = numpy.array([y_training.mean()])
+            if loss == "quantile":
+                constant = numpy.quantile(y_training, LEVELS)
+            of_val, of_new = (
+                new_loss(loss, model.target_, y, numpy.tile(constant, (len(y), 1)).squeeze())
+                for y in (y_val, y_new)
+            )
+            new = new_loss(loss, model.target_, y_new, model.predict(self.X[end:]))
+        lowest = min(model.validation_loss_curve_)
+        return model.validation_loss_ - of_val, lowest - of_val, new - of_new
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "labels", "quantile", "poisson"])
+def test_the_loss_of_validation_rows_is_not_the_lowest_of_many_epochs(loss: str) -> None:
+    """24 rows choose one of 40 epochs with large steps, on noise, and nothing else."""
+    settings = {
+        "hidden_layer_sizes": (32,),
+        "members": 1,
+        "networks": 1,
+        "max_iter": 40,
+        "n_iter_no_change": 40,
+        "learning_rate_init": 0.02,
+    }
+    losses = [
+        PassedRows.drawn(seed, loss).losses_above_constant(loss, random_state=seed, **settings)
+        for seed in range(40)
+    ]
+    validation, lowest, new = numpy.array(losses).T
+    errors = {
+        name: values.std() / numpy.sqrt(len(values))
+        for name, values in (("new", new - validation), ("lowest", validation - lowest))
+    }
+    assert (new - validation).mean() < 2 * errors["new"]
+    assert (validation - lowest).mean() > 3 * errors["lowest"]

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple, NotRequired, TypedDict
 
 from xpnet.cli.output import few, show_facts, to_json, visible
@@ -48,6 +47,7 @@ class ModelFacts(TypedDict):
 
     epochs, kept : number and best epoch of each network
     threshold : the probability of the second class from which it is predicted, if there is one
+    validation_loss : of validation rows by choices of other rows; None without such rows
     """
 
     name: str
@@ -59,6 +59,7 @@ class ModelFacts(TypedDict):
     epochs: list[int]
     kept: list[int]
     threshold: float | None
+    validation_loss: float | None
     why: str
 
 
@@ -114,6 +115,7 @@ def describe_model(model: Tabular, name: str) -> TrainedFacts:
             "epochs": [history.epochs for history in histories],
             "kept": list(model.best_epochs_),
             "threshold": getattr(model, "threshold_", None),
+            "validation_loss": getattr(model, "validation_loss_", None),
             "why": first.why_,
         },
         "history": _losses(histories[0]),
@@ -144,7 +146,7 @@ def write_model(
         **({} if settings.offset is None else {"offset": settings.offset}),
         "target_gaps": list(settings.gaps_of(report["data"]["target"]).words),
         **({} if target_format is None else {"target_format": asdict(target_format)}),
-        "training": describe_training(model, report),
+        "training": describe_training(report),
     }
     return None if path is None else _write(path, partial(model.save, extra=extra))
 
@@ -176,25 +178,20 @@ def write_others(settings: TrainSettings, report: Report) -> list[Written]:
     return [_write(path, write) for path, write in writers if path is not None]
 
 
-def describe_training(model: Tabular, report: Report) -> dict[str, object]:
+def describe_training(report: Report) -> dict[str, object]:
     """Return the facts of a model file on its training, as JSON values.
 
-    ``model``, its kind; ``data``, ``rows`` and ``trained_on``; ``validation_loss``, the mean of all
-    networks; ``test``, the scores, once they are known
+    ``model``, its kind; ``data``, ``rows`` and ``trained_on``; ``validation_loss``, that of
+    rows by choices of other rows; ``test``, the scores, once they are known
     """
     scores = report.get("scores", {})
-    kept_losses = [
-        history["validation_loss"][kept - 1]
-        for history, kept in zip(report["histories"], model.best_epochs_, strict=True)
-        if history["validation_loss"]
-    ]
     test = scores.get("test", {})
     return {
         "model": report["model"]["name"],
         "data": visible(report["data"]["name"]),  # files hold no bytes that are not UTF-8
         "rows": report["data"]["training_rows"],
         "trained_on": report["data"]["trained_on"],
-        "validation_loss": fmean(kept_losses) if kept_losses else None,
+        "validation_loss": report["model"]["validation_loss"],
         "test": {name: value for name, value in test.items() if isinstance(value, float | int)},
     }
 
@@ -226,12 +223,19 @@ def show_report(report: Report, why: str, written: Sequence[Path]) -> None:
         ("rows", data["trained_on"]),
         ("trained", why),
         ("epochs", ", ".join(map(str, model["epochs"]))),
+        ("validation", _validation_line(report)),
         ("threshold", _threshold_line(report)),
         ("time", f"{report['seconds']:.2f} s"),
         ("written", ", ".join(map(str, written)) or "nothing; -o writes the model"),
     ]
     show_facts((name, value) for name, value in facts if value)
     show_scores(report["scores"])
+
+
+def _validation_line(report: Report) -> str:
+    """Return one line about the loss of validation rows."""
+    loss = report["model"]["validation_loss"]
+    return "" if loss is None else f"loss {loss:.4g}"
 
 
 def _threshold_line(report: Report) -> str:

@@ -94,6 +94,12 @@ class Tabular(FittedAttributes, TabularParameters):
         Its intercepts.
     n_iter_ : int
         The largest number of epochs that a network made.
+    validation_loss_ : float
+        The mean loss of validation rows, which tells the loss of new rows: up to 1,000 rows of a
+        network are predicted with the epoch, the penalty and the weight of the linear baseline that
+        others of them choose. The minimum of ``validation_loss_curve_`` is lower than that, since
+        it is the best of many losses of these rows; with few rows it is much lower. Targets are
+        scaled as the networks see them, and probabilities have no temperature.
     why_ : str
         What was trained, with which backend, and why.
     """

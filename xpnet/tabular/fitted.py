@@ -53,7 +53,7 @@ class FittedTable:
     n_iter : the largest number of epochs that a network made
     importances : of the columns; None where they are not known
     rows : the number of rows of ``fit``, those for validation among them; None in older files
-    validation_loss : the mean of the networks, at their best epochs; None without such rows
+    validation_loss : the mean loss of validation rows, as in `Tabular`; None without such rows
     """
 
     encoder: Any
@@ -441,6 +441,17 @@ class FittedAttributes(Saved):
     def validation_loss_curve_(self) -> list[float]:
         """Return the validation loss of each epoch, the mean of the networks that made it."""
         return self._mean_curve("validation_loss")
+
+    @property
+    def validation_loss_(self) -> float:
+        """Return the mean loss of validation rows by choices of other validation rows."""
+        loss = self._attribute("validation_loss")
+        if loss is None:
+            raise AttributeError(
+                "validation_loss_ must come from validation rows; the fit of this model had none. "
+                "Fit with a validation_fraction above 0, or with X_val and y_val."
+            )
+        return loss
 
     def _mean_curve(self, name: str) -> list[float]:
         """Return the mean of the networks' losses by epoch. name : of the list in a history

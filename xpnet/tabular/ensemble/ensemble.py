@@ -85,8 +85,7 @@ class TrainedNetworks:
     best_epochs : the epoch that each network kept
     held : the outputs of each network's validation rows, (rows, outputs), by choices of other rows;
     None where these were not followed
-    held_losses : the mean validation loss of each network at the epochs that other validation rows
-    choose, None likewise
+    held_losses : the mean loss of these outputs for each network, None likewise
     predict_folds_together : whether the networks of a fold predict its validation rows by their
         mean, as they predict new rows, and not one by one
     """
@@ -114,10 +113,11 @@ class TrainedNetworks:
 
     @property
     def validation_loss(self) -> float | None:
-        """Return the mean validation loss of the networks, each at its best epoch, if any has.
+        """Return the mean validation loss of the networks, if any has one.
 
         The lowest loss of few rows is lower than that of new rows. So each row of few is measured
-        at the epoch that others choose.
+        with the epoch and the linear baseline that others choose; of many rows it is the loss of
+        the best epoch.
         """
         losses = [
             network.history.validation_loss[epoch - 1] if held is None else held
@@ -246,15 +246,18 @@ class Ensemble:
         if any(training.refitted is not None for training in kept):
             networks = with_baselines(recipes, kept, refitted=True)
         plans = [self.plans[number] for number in trainings]
-        epochs = [training.best.held for training in kept]
+        held = held_predictions(kept, [self._fold_of(plan) for plan in plans])
         return TrainedNetworks(
             networks=networks,
             validated=validated,
             plans=plans,
             best_epochs=[training.best_epoch for training in kept],
-            held=held_predictions(kept, [self._fold_of(plan) for plan in plans]),
+            held=held,
             held_losses=[
-                held.mean_loss if held is not None and held.outputs else None for held in epochs
+                None
+                if outputs is None or training.held is None
+                else training.held.held.mean_loss(outputs)
+                for outputs, training in zip(held, kept, strict=True)
             ],
         )
 
@@ -270,7 +273,7 @@ class Ensemble:
         if isinstance(self.validation, Sequence):
             groups = self.validation[self._fold_of(plan)].groups
         rows = LabeledRows(validation.X, to_host(validation.Y), to_host(validation.weight))
-        return held_parts_of(rows, groups, self.recipe.spec.loss)
+        return held_parts_of(rows, groups, self.recipe.spec)
 
     def _train_in_threads(self, numbers: Iterable[int]) -> None:
         """Train the networks with these numbers in threads; an error ends all trainings."""

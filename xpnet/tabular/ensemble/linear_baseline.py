@@ -178,9 +178,9 @@ def fit_linear(
 
 
 def _squared_error(predicted: numpy.ndarray, rows: LabeledRows) -> float:
-    """Return the weighted sum of squared errors, the mean over the outputs."""
+    """Return the weighted sum of half the squared errors, as in ``xpnet.ops.squared_error``."""
     errors = (predicted.reshape(len(predicted), -1) - rows.Y) ** 2
-    return _weighted_sum(errors.mean(axis=1), rows.weight)
+    return _weighted_sum(errors.sum(axis=1) / 2, rows.weight)
 
 
 def _weighted_sum(losses: numpy.ndarray, weight: numpy.ndarray | None) -> float:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy
 
+from xpnet import ops
+from xpnet.backend import NetworkSpec
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.tabular.rows.division import RowLinks
 from xpnet.training import LabeledRows
 
@@ -20,19 +23,19 @@ PARTS = 8
 MAX_ROWS = 1000
 """Number of validation rows up to which they are divided. The choices among more rows lower their
 own loss by less than 0.2 %."""
-LOSSES = ("squared_error", "softmax_cross_entropy")
-"""The losses whose rows are divided. Networks of other losses have no linear baseline either."""
-MIN_PROBABILITY = 1e-30
-"""Smallest probability whose logarithm is taken."""
+MIN_LOGARITHM_OF = 1e-30
+"""Smallest probability or mean whose logarithm is taken."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldParts:
     """The parts of the validation rows of a network, on the host.
 
+    spec : of the network, for its loss
     parts : (rows,) int; Y : (rows,) class indices or (rows, outputs); weight : (rows,)
     """
 
+    spec: NetworkSpec
     parts: numpy.ndarray
     Y: numpy.ndarray
     weight: numpy.ndarray
@@ -45,30 +48,55 @@ class HeldParts:
     def losses_of_others(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return for each part the sum of the losses of the rows of other parts: (parts,).
 
-        outputs : (members, rows, outputs), numbers or probabilities. The loss of classes is that of
+        outputs : (members, rows, outputs), as they are predicted. The loss of classes is that of
             the mean probabilities; of numbers it is the mean over the members.
         """
-        of_rows = self.losses_of(outputs)
-        return of_rows.sum() - numpy.bincount(self.parts, of_rows, self.count)
+        of_parts = self.losses_of_parts(outputs)
+        return of_parts.sum() - of_parts
 
-    def losses_of(self, outputs: numpy.ndarray) -> numpy.ndarray:
-        """Return the loss of each row, times its weight: (rows,) float64."""
+    def losses_of_parts(self, outputs: numpy.ndarray) -> numpy.ndarray:
+        """Return the sum of the losses of the rows of each part, by their weights: (parts,)."""
         outputs = outputs.astype(numpy.float64)
         if self.Y.ndim == 1:
             of_labels = outputs.mean(axis=0)[numpy.arange(len(self.Y)), self.Y]
-            return -self.weight * numpy.log(of_labels.clip(MIN_PROBABILITY))
-        return self.weight * ((outputs - self.Y) ** 2).mean(axis=(0, 2))
+            losses = -self.weight * numpy.log(of_labels.clip(MIN_LOGARITHM_OF))
+        elif self.spec.loss == "squared_error":
+            losses = self.weight * ((outputs - self.Y) ** 2).mean(axis=0).sum(axis=1) / 2
+        else:
+            return self._losses_by_operation(outputs)
+        return numpy.bincount(self.parts, losses, self.count)
+
+    def mean_loss(self, outputs: numpy.ndarray) -> float:
+        """Return the mean loss of the rows. outputs : (rows, outputs), as they are predicted"""
+        return float(self.losses_of_parts(outputs[None]).sum() / self.weight.sum())
+
+    def _losses_by_operation(self, outputs: numpy.ndarray) -> numpy.ndarray:
+        """Return the sum of the losses of each part by the loss in ``xpnet.ops``: (parts,)."""
+        if OUTPUT_ACTIVATIONS[self.spec.loss] == "exp":
+            outputs = numpy.log(outputs.clip(MIN_LOGARITHM_OF))
+        mean_loss = getattr(ops, self.spec.loss)
+        members = len(outputs)
+        sums = numpy.empty(self.count)
+        for part in range(self.count):
+            own = self.parts == part
+            rows = numpy.concatenate(outputs[:, own])
+            Y, weight = numpy.tile(self.Y[own], (members, 1)), self.weight[own]
+            loss, _ = mean_loss(rows, Y, numpy.tile(weight, members), **self.spec.loss_arguments)
+            sums[part] = float(loss) * weight.sum()
+        return sums
 
 
-def held_parts_of(rows: LabeledRows, groups: numpy.ndarray | None, loss: str) -> HeldParts | None:
+def held_parts_of(
+    rows: LabeledRows, groups: numpy.ndarray | None, spec: NetworkSpec
+) -> HeldParts | None:
     """Divide validation rows at random, rows of one group together.
 
-    None for more rows than need it, for too few, and for other losses.
+    None for more rows than need it, and for too few.
 
-    rows : on the host; groups : (rows,) int64, None for no groups
+    rows : on the host; groups : (rows,) int64, None for no groups; spec : of their network
     """
     count = len(rows.Y)
-    if loss not in LOSSES or not 2 * PARTS <= count <= MAX_ROWS:
+    if not 2 * PARTS <= count <= MAX_ROWS:
         return None
     if groups is not None:
         groups = numpy.unique(groups, return_inverse=True)[1]
@@ -77,7 +105,7 @@ def held_parts_of(rows: LabeledRows, groups: numpy.ndarray | None, loss: str) ->
     parts = RowLinks(groups=groups).parts(PARTS, count, numpy.random.RandomState(0))
     parts = numpy.unique(parts, return_inverse=True)[1]
     weight = numpy.ones(count) if rows.weight is None else rows.weight.astype(numpy.float64)
-    return HeldParts(parts, numpy.asarray(rows.Y), weight)
+    return HeldParts(spec, parts, numpy.asarray(rows.Y), weight)
 
 
 class HeldEpochs:
@@ -102,15 +130,6 @@ class HeldEpochs:
             outputs if lower else kept for lower, kept in zip(is_lower, before, strict=True)
         ]
         self.losses = numpy.where(is_lower, losses, self.losses)
-
-    @property
-    def mean_loss(self) -> float:
-        """Return the mean loss of the rows, each at the epoch that other parts choose."""
-        held = self.held
-        own = [
-            held.losses_of(outputs)[held.parts == part] for part, outputs in enumerate(self.outputs)
-        ]
-        return float(numpy.concatenate(own).sum() / held.weight.sum())
 
 
 @dataclass(frozen=True, eq=False)
