@@ -128,7 +128,11 @@ class CupyBackend:
         if spec.members > MAX_MEMBERS:
             return f"the CUDA backend has a compiled step for at most {MAX_MEMBERS:,} members"
         if spec.loss not in LOSSES:
-            return "the CUDA backend has no compiled step for several targets of classes"
+            is_ordered = spec.loss == "ordered_cross_entropy"
+            kind = "ordered classes" if is_ordered else "several targets of classes"
+            return f"the CUDA backend has no compiled step for {kind}"
+        if any(spec.monotonic):
+            return "the CUDA backend has no compiled step for monotonic inputs"
         with self.on_device() as device:
             on_device = partial(self._cupy.cuda.Device, device.id)
             return CudaStep(spec, self, Launcher(self._cupy, spec.dtype, self.precision), on_device)

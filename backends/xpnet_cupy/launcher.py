@@ -41,7 +41,11 @@ ACTIVATIONS = frozenset(
 )
 """Activations that hidden layers may have."""
 
-LOSSES = tuple(loss for loss in OUTPUT_ACTIVATIONS if loss != "multi_softmax_cross_entropy")
+LOSSES = tuple(
+    loss
+    for loss in OUTPUT_ACTIVATIONS
+    if loss not in ("multi_softmax_cross_entropy", "ordered_cross_entropy")
+)
 """Losses that have a kernel."""
 
 NUMBERS_IN_RATES = frozenset({"weight_decay", "epsilon_hat"})

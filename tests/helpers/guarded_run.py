@@ -61,6 +61,7 @@ def attack_steps(picks: random.Random, stream: np.random.Generator) -> str:
     depth = picks.randint(1, 3)
     widths = tuple(picks.choice([1, 2, 3, 5, 8, 10, 16, 17, 33, 64, 100]) for _ in range(depth + 1))
     of_classes = ["softmax_cross_entropy", "multi_softmax_cross_entropy", "logistic_cross_entropy"]
+    of_classes += ["ordered_cross_entropy"] * (widths[-1] > 1)
     loss = picks.choice([*of_classes, "squared_error", "tweedie"])
     targets = tuple(sorted(picks.randint(0, 2) for _ in range(widths[-1])))
     spec = NetworkSpec(

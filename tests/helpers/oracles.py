@@ -99,6 +99,20 @@ def _multi_softmax_cross_entropy(z: Any, y: Any, target: Any) -> tuple[Any, Any]
     return losses, gradient
 
 
+def _ordered_cross_entropy(z: Any, y: Any, number: Any) -> tuple[Any, Any]:
+    labels = np.eye(z.shape[1])[y] if y.ndim == 1 else y
+    columns = z.shape[1] - 1
+    logits = np.hstack([z[:, :1], -np.logaddexp(0, z[:, 1:-1])]).cumsum(axis=1)
+    not_below = np.hstack([np.ones((len(z), 1)), 1 / (1 + np.exp(-logits)), np.zeros((len(z), 1))])
+    p = not_below[:, :-1] - not_below[:, 1:]
+    ratio, inner = labels / p, not_below[:, 1:-1]
+    of_logits = (ratio[:, :-1] - ratio[:, 1:]) * inner * (1 - inner)
+    moves = np.tril(np.ones((columns, columns))) * np.ones((len(z), 1, 1))
+    moves[:, :, 1:] *= -1 / (1 + np.exp(-z[:, None, 1:-1]))
+    gradient = np.hstack([np.einsum("ij,ijk->ik", of_logits, moves), np.zeros((len(z), 1))])
+    return -(labels * np.log(p)).sum(axis=1), gradient
+
+
 def _logistic_cross_entropy(z: Any, y: Any, number: Any) -> tuple[Any, Any]:
     p = 1 / (1 + np.exp(-z))
     return -(y * np.log(p) + (1 - y) * np.log(1 - p)).sum(axis=1), p - y
@@ -145,6 +159,7 @@ def _tweedie(z: Any, y: Any, power: Any) -> tuple[Any, Any]:
 LOSSES: dict[str, Callable[[Any, Any, Any], tuple[Any, Any]]] = {
     "softmax_cross_entropy": _softmax_cross_entropy,
     "multi_softmax_cross_entropy": _multi_softmax_cross_entropy,
+    "ordered_cross_entropy": _ordered_cross_entropy,
     "logistic_cross_entropy": _logistic_cross_entropy,
     "squared_error": _squared_error,
     "absolute_error": _absolute_error,
@@ -300,6 +315,8 @@ class PlainStep:
         update = UPDATES[self.spec.rule.name].formula
         for name, g in gradients.items():
             update(self.spec.rule, self.t, learning_rate, self.params[name], g, self.state[name])
+        if self.spec.loss == "ordered_cross_entropy":  # thresholds are the same for all rows
+            self.params[f"W{len(self.spec.widths) - 1}"][:, 1:] = 0
 
     def step(self, x: Any, y: Any, learning_rate: float) -> float:
         """One update by all rows; the loss before it."""
@@ -374,6 +391,12 @@ def pytorch_losses() -> dict[str, Callable[[Any, Any, Any], Any]]:
         columns = [targets == one for one in torch.unique(targets)]
         return sum(F.cross_entropy(z[:, c], y[:, c], reduction="none") for c in columns)
 
+    def ordered(z: Any, y: Any, _: Any) -> Any:
+        logits = torch.cat([z[:, :1], -F.softplus(z[:, 1:-1])], dim=1).cumsum(1)
+        ends = torch.ones_like(z[:, :1]), torch.zeros_like(z[:, :1])
+        not_below = torch.cat([ends[0], torch.sigmoid(logits), ends[1]], dim=1)
+        return -(y * torch.log(not_below[:, :-1] - not_below[:, 1:])).sum(1)
+
     def huber(z: Any, y: Any, delta: Any) -> Any:
         columns = zip(z.T, y.T, torch.as_tensor(delta).expand(z.shape[1]), strict=True)
         return sum(F.huber_loss(a, b, reduction="none", delta=float(d)) for a, b, d in columns)
@@ -393,6 +416,7 @@ def pytorch_losses() -> dict[str, Callable[[Any, Any, Any], Any]]:
     return {
         "softmax_cross_entropy": lambda z, y, _: F.cross_entropy(z, y, reduction="none"),
         "multi_softmax_cross_entropy": multi_softmax,
+        "ordered_cross_entropy": ordered,
         "logistic_cross_entropy": lambda z, y, _: F.binary_cross_entropy_with_logits(
             z, y, reduction="none"
         ).sum(1),

@@ -109,7 +109,8 @@ def test_losses_are_scikit_learns(name, theirs, rng):
 
 @each_case("name", [name for name in LOSSES if name != "softmax_cross_entropy"])
 def test_a_loss_shows_nan_in_its_row_alone(name):
-    loss, d_outputs = getattr(ops, name)(np.array([[1.0], [np.nan]]), np.ones((2, 1)))
+    outputs = np.array([[1.0, 1.0], [np.nan, 1.0]])
+    loss, d_outputs = getattr(ops, name)(outputs, np.ones((2, 2)))
     assert np.isnan(loss) and np.isnan(d_outputs[1, 0]) and np.isfinite(d_outputs[0, 0])
 
 

@@ -11,6 +11,7 @@ from xpnet.ops import ActivationName
 Loss = Literal[
     "softmax_cross_entropy",
     "multi_softmax_cross_entropy",
+    "ordered_cross_entropy",
     "logistic_cross_entropy",
     "squared_error",
     "poisson",
@@ -21,12 +22,13 @@ Loss = Literal[
     "tweedie",
 ]
 
-OutputActivation = Literal["softmax", "multi_softmax", "logistic", "identity", "exp"]
+OutputActivation = Literal["softmax", "multi_softmax", "ordered", "logistic", "identity", "exp"]
 """A function that turns the values of the last layer into predictions."""
 
 _EXCEPT_IDENTITY: dict[Loss, OutputActivation] = {
     "softmax_cross_entropy": "softmax",
     "multi_softmax_cross_entropy": "multi_softmax",
+    "ordered_cross_entropy": "ordered",
     "logistic_cross_entropy": "logistic",
     "poisson": "exp",
     "gamma": "exp",
@@ -85,9 +87,9 @@ class NetworkSpec:
         each of several targets or for all outputs, logistic, identity or exp.
     loss : str, default "softmax_cross_entropy"
         The loss by its name in ``xpnet.ops``: ``"softmax_cross_entropy"``,
-        ``"multi_softmax_cross_entropy"``, ``"logistic_cross_entropy"``, ``"squared_error"``,
-        ``"absolute_error"``, ``"huber"``, ``"quantile"``, ``"poisson"``, ``"gamma"`` or
-        ``"tweedie"``.
+        ``"multi_softmax_cross_entropy"``, ``"ordered_cross_entropy"``,
+        ``"logistic_cross_entropy"``, ``"squared_error"``, ``"absolute_error"``, ``"huber"``,
+        ``"quantile"``, ``"poisson"``, ``"gamma"`` or ``"tweedie"``.
     rule : UpdateRule, default UpdateRule()
         The update; plain gradient descent by default.
     dtype : {"float32", "float64"}, default "float64"
@@ -116,6 +118,9 @@ class NetworkSpec:
         The delta of Huber's loss, the levels of quantiles, the power of Tweedie's deviance, or the
         number of the target that an output belongs to; one, or one for each output. Empty for the
         default of ``xpnet.ops``, and for losses that have no such number.
+    monotonic : tuple of int, default ()
+        For each input 1 if no output may fall with it, -1 if none may rise, 0 for no constraint;
+        empty for no constraints. Of two classes with softmax it is the second that rises.
 
     Examples
     --------
@@ -138,6 +143,7 @@ class NetworkSpec:
     members: int = 1
     member_scales: Literal["all", "first"] = "all"
     loss_numbers: tuple[float, ...] = ()
+    monotonic: tuple[int, ...] = ()
 
     @property
     def layers(self) -> int:

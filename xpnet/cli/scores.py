@@ -8,7 +8,6 @@ import pyarrow
 from xpnet.cli.output import few, show_table
 from xpnet.cli.reading import TableRows
 from xpnet.cli.table_model import TableModel
-from xpnet.learning.losses import NumericLoss
 from xpnet.learning.scores import (
     Scores,
     class_frequencies,
@@ -21,6 +20,7 @@ _TITLES = {
     "f1": "F1",
     "roc_auc": "ROC AUC",
     "mae": "MAE",
+    "mae_of_ranks": "MAE of ranks",
     "rmse": "RMSE",
     "r2": "R2",
     "d2": "D2",
@@ -52,7 +52,9 @@ def scores_of(
     y : (rows,) class indices, or numbers; weight : (rows,) positive, None for equal ones
     """
     if model.classes is not None:
-        return class_scores(y, outputs, model.classes, weight, model.threshold)
+        return class_scores(
+            y, outputs, model.classes, weight, model.rule, are_ordered=model.are_ordered
+        )
     assert model.loss is not None
     return number_scores(y, outputs, model.loss, weight)
 
@@ -82,16 +84,15 @@ def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
     return importances
 
 
-def baseline_scores(
-    training: TableRows, measured: TableRows, loss: NumericLoss | None = None
-) -> Scores:
+def baseline_scores(training: TableRows, measured: TableRows, model: TableModel) -> Scores:
     """Return the scores of the constant baseline.
 
     It predicts the frequencies of the classes, or the mean or the quantiles, of the training rows,
     and with exposures their mean rate.
 
-    loss : of a model of numbers; None for a model of classes
+    model : whose baseline it is
     """
+    loss = model.loss
     if loss is not None:
         constant = constant_numbers(training.y, training.weight, loss)
         outputs = numpy.tile(constant, (len(measured), 1))
@@ -101,7 +102,14 @@ def baseline_scores(
         return number_scores(measured.y, outputs, loss, measured.weight)
     frequencies = class_frequencies(training.y, training.weight, len(training.classes))
     probabilities = numpy.broadcast_to(frequencies, (len(measured), len(frequencies)))
-    return class_scores(measured.y, probabilities, training.classes.tolist(), measured.weight)
+    return class_scores(
+        measured.y,
+        probabilities,
+        training.classes.tolist(),
+        measured.weight,
+        model.rule if model.are_ordered else None,
+        are_ordered=model.are_ordered,
+    )
 
 
 def rare_class_note(rows: TableRows) -> str:

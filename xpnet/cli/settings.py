@@ -119,6 +119,7 @@ class TrainSettings(MeasuringSettings):
     task: str | None = None
     class_weight: str | dict[str, float] | None = None
     threshold: float | str | None = None
+    ordered: tuple[str, ...] | None = None
     groups: str | None = None
     time: str | None = None
     test_size: float = 0.25

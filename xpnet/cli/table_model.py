@@ -21,6 +21,7 @@ from xpnet.models.inputs import to_host
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning
 from xpnet.tabular.encoder import TableEncoder
+from xpnet.typing import PredictionRule
 
 WARM_UP_ROWS = 1, 2**14
 """Numbers of rows that a model predicts to be warm: alone, and shared among threads."""
@@ -34,8 +35,8 @@ class TableModel:
     has_encoder : whether it takes tables, and not only arrays
     target_format : of labels that were numbers in text; None for others
     classes : the labels, in the order of the probabilities' columns; None for a model of numbers
-    threshold : the probability of the second class from which it is predicted; None for the most
-        probable class
+    rule : which class is predicted
+    are_ordered : whether the classes are in rising order
     outputs : how many numbers or labels a row has
     loss : of a model of numbers; None for a model of classes
     levels : of the quantiles that it predicts, if these are several
@@ -54,7 +55,10 @@ class TableModel:
         self.has_encoder: bool = isinstance(encoder, TableEncoder)
         self.forms: dict[str, ColumnForm] = {}
         self._use_encoder(encoder)
-        self.threshold: float | None = getattr(model, "threshold_", None)
+        self.are_ordered: bool = _has_ordered_classes(model)
+        self.rule: PredictionRule = getattr(model, "threshold_", None)
+        if self.are_ordered:
+            self.rule = model.ordered_prediction
         self.outputs: int = _output_count(model)
         self.classes: list[object] | None = _classes_of(model)
         self.loss: NumericLoss | None = _loss_of(model)
@@ -216,6 +220,13 @@ def _classes_of(model: Any) -> list[object] | None:
     return None if labels is None else labels.tolist()
 
 
+def _has_ordered_classes(model: object) -> bool:
+    """Return whether the classes of an estimator are in rising order."""
+    networks = getattr(model, "networks_", ())
+    of_table = any(network.spec.loss == "ordered_cross_entropy" for network in networks)
+    return of_table or getattr(model, "out_activation_", None) == "ordered"
+
+
 def _loss_of(model: Any) -> NumericLoss | None:
     """Return the loss of a model of numbers; None for a model of classes."""
     if isinstance(model, Network) and model.spec.loss in NUMERIC_LOSSES:
@@ -228,5 +239,6 @@ def _output_count(model: Any) -> int:
     if isinstance(model, Network):
         return model.spec.widths[-1] if model.spec.loss in NUMERIC_LOSSES else 1
     if getattr(model, "encoder_", None) is None:
-        return 1 if model.out_activation_ == "softmax" else int(model.n_outputs_)
+        of_one_label = model.out_activation_ in ("softmax", "ordered")
+        return 1 if of_one_label else int(model.n_outputs_)
     return len(model.target_[0]) if hasattr(model, "target_") else 1

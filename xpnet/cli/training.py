@@ -232,7 +232,7 @@ def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, S
         if len(rows):
             outputs = rows.outputs_of(opened)
             scores[name] = scores_of(opened, rows.y, outputs, rows.weight)
-    scores["baseline"] = baseline_scores(training, test if len(test) else training, opened.loss)
+    scores["baseline"] = baseline_scores(training, test if len(test) else training, opened)
     return scores
 
 
@@ -319,7 +319,8 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Rep
     labels, labelled, target_format = read_labels(
         frame, target, settings.decimal, gap_texts=gap_texts
     )
-    task = choose_task(frame.name, target, labels, settings.task, settings.loss)
+    named_task = "classify" if settings.ordered and settings.task is None else settings.task
+    task = choose_task(frame.name, target, labels, named_task, settings.loss)
     _check_options_of_task(task, settings)
     if len(labels) < frame.rows:
         frame.notes.append(
@@ -332,6 +333,9 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Rep
         )
     if classes is None:
         y = numbers_of(frame.name, target, labels)
+    elif settings.ordered is not None:
+        classes = _in_order(classes, settings.ordered, target)
+        y = class_indices(frame.name, labels, classes.tolist())
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
     rows = TableRows(
@@ -342,6 +346,21 @@ def _read(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Rep
     lines.say("task", task_line(report["task"]))
     rows = replace(rows, links=read_links(frame, settings, labelled))
     return with_weights(with_factors(rows, settings), settings), report
+
+
+def _in_order(classes: numpy.ndarray, order: Sequence[str], target: str) -> numpy.ndarray:
+    """Return classes in the order of their texts, (classes,); the order may hold others, too.
+
+    Raises click.UsageError for a class that the order misses.
+    """
+    by_text = {str(label): place for place, label in enumerate(classes.tolist())}
+    missing = [text for text in by_text if text not in order]
+    if missing:
+        raise click.UsageError(
+            f"--ordered must hold every class of {target}; {missing[0]!r} is missing in "
+            f"{','.join(order)}. Add it at its place."
+        )
+    return classes[[by_text[text] for text in order if text in by_text]]
 
 
 def _first_report(rows: TableRows, target: str, task: Task, settings: TrainSettings) -> Report:
@@ -369,7 +388,7 @@ def _check_options_of_task(task: Task, settings: TrainSettings) -> None:
     """Raise UsageError for options that are for the other task."""
     if task.name == "classify" and settings.loss is not None:
         raise click.UsageError("--loss must go with numbers; got --task classify. Leave one out.")
-    for name in ("class_weight", "threshold"):
+    for name in ("class_weight", "threshold", "ordered"):
         if task.name == "regress" and getattr(settings, name) is not None:
             raise click.UsageError(
                 f"{option_name(name)} must go with classes, but numbers are predicted: {task.why}. "
@@ -419,6 +438,8 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
     model = build(settings, rows.features, classify=classes is not None)
     if classes is not None and isinstance(settings.class_weight, dict):
         model.set_params(class_weight=_weights_by_class(settings.class_weight, classes))
+    if classes is not None and settings.ordered is not None:
+        model.set_params(ordered=classes.tolist())
     same_run = None if settings.checkpoint_dir is None else SameRun(rows, settings)
     say = None if settings.quiet else lines.say
     model.watch(

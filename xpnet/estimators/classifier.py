@@ -16,6 +16,14 @@ from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.rows import InputRows
 from xpnet.estimators.settings import FitSettings
 from xpnet.learning.fitted import FittedAttribute, in_copy
+from xpnet.learning.ordered import (
+    Choice,
+    Order,
+    OrderedTargets,
+    learn_ordered,
+    order_before,
+    order_of,
+)
 from xpnet.learning.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -54,12 +62,19 @@ class MLPClassifier(ClassifierMixin, MLP):
         The share of a label that is spread over all classes in training, in [0, 1); of an indicator
         matrix each number goes towards 1/2 by it. Scores and validation losses are measured on the
         labels as they are.
+    ordered : sequence of labels, False or None, default None
+        The classes in rising order, such as ``["low", "middle", "high"]``, which are learned by
+        cumulative logits: one score, and thresholds that rise. None takes the order of ``y`` where
+        it is an ordered categorical of pandas or an ``Enum`` of polars; False takes none.
+    ordered_prediction : {"median", "mode"}, default "median"
+        Which of ordered classes is predicted: the median class, which has the smallest mean
+        distance in ranks, or the most probable one.
 
     Attributes
     ----------
     classes_ : numpy.ndarray, shape (classes,), or list of them
         The labels, in the order of the columns of ``predict_proba``; of several targets a list with
-        those of each.
+        those of each. Ordered classes are in rising order, others are sorted.
     <attributes of both estimators>
 
     See Also
@@ -93,6 +108,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         None, {"balanced"}, Mapping, list, None
     )
     label_smoothing: float = allowing(0.0, FRACTION)
+    ordered: Order = allowing(None, ARRAY_LIKE, bool, None)
+    ordered_prediction: Choice = allowing("median", {"median", "mode"})
 
     loss: ClassVar[str] = "log_loss"
     classes_ = FittedAttribute[numpy.ndarray | list[numpy.ndarray]](
@@ -163,7 +180,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         )
 
     def predict(self, X: ArrayLike | Source) -> Array | SparseMatrix:
-        """Predict the most probable label of each row and target.
+        """Predict the most probable label of each row and target; of ordered classes the median.
 
         Parameters
         ----------
@@ -308,7 +325,16 @@ class MLPClassifier(ClassifierMixin, MLP):
         """Return the meaning of the targets."""
         targets = self._record_of_fit().targets
         assert isinstance(targets, ClassTargets)
+        if isinstance(targets, OrderedTargets):
+            return replace(targets, choice=self.ordered_prediction)
         return targets
+
+    def _settings_for(self, training: InputRows, *, incremental: bool) -> FitSettings:
+        settings = super()._settings_for(training, incremental=incremental)
+        order = order_of(self.ordered, training.y)
+        if order is None and settings.incremental and self._fitted is not None:
+            order = order_before(self._fitted.targets)
+        return settings if order is None else replace(settings, order=order)
 
     def _settings(self, *, incremental: bool = False) -> FitSettings:
         """See `EstimatorParameters._settings`."""
@@ -318,6 +344,15 @@ class MLPClassifier(ClassifierMixin, MLP):
             label_smoothing=float(self.label_smoothing),
         )
 
+    def _params_of_numbers(self) -> dict[str, object]:
+        """See `EstimatorParameters._params_of_numbers`. What checkpoints of earlier releases do not
+        name is left out where it is as it was for them.
+        """
+        params = super()._params_of_numbers()
+        if self.ordered is None:
+            del params["ordered"], params["ordered_prediction"]
+        return params
+
     def _learn_targets(
         self,
         y: numpy.ndarray,
@@ -326,6 +361,14 @@ class MLPClassifier(ClassifierMixin, MLP):
         earlier: Targets | None,
     ) -> Targets:
         assert isinstance(earlier, ClassTargets | None)
+        if settings.order is not None:
+            return learn_ordered(
+                y,
+                settings.order,
+                earlier,
+                incremental=settings.incremental,
+                must_be_same=settings.warm_start,
+            )
         return learn_classes(
             y,
             classes,

@@ -116,7 +116,7 @@ def plan_network(
     """Make the network of the fit, or plan how that of the fit before goes on."""
     spec = settings.network_spec(columns.count, targets, place.dtype)
     if start.fitted is None:
-        return new_network(settings, spec, place, random_state, start.first_values)
+        return new_network(settings, spec, place, random_state, start.first_values, split.training)
     return renewed_network(settings, spec, split.training.X, random_state, start.fitted)
 
 

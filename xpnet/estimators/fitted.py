@@ -16,6 +16,7 @@ from xpnet.estimators.record import TrainingRecord
 from xpnet.learning.coefficients import linear_part
 from xpnet.learning.fitted import FittedAttribute, HoldsFit, in_copy, in_place
 from xpnet.learning.losses import NumericLoss
+from xpnet.learning.ordered import OrderedTargets
 from xpnet.learning.targets import ClassTargets, NumberTargets, Targets
 from xpnet.models import Network
 from xpnet.models.inputs import is_host
@@ -158,6 +159,8 @@ def targets_of_spec(spec: NetworkSpec, facts: SavedState) -> Targets:
         count = 1 if numeric_loss.has_several_levels else spec.widths[-1]
         return NumberTargets(numeric_loss, count)
     are_indicators = spec.loss == "logistic_cross_entropy" and spec.widths[-1] > 1
+    if spec.loss == "ordered_cross_entropy":
+        return OrderedTargets(facts["classes_"])
     return ClassTargets(facts["classes_"], are_indicators, facts["_sparse_labels"])
 
 

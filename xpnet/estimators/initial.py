@@ -7,6 +7,7 @@ from numpy.random import MT19937, RandomState, SeedSequence
 from sklearn.utils import check_random_state
 
 from xpnet.backend import NetworkSpec
+from xpnet.backend.bounds import within_bounds
 from xpnet.models.presets import initial_values as initial_values_of_members
 
 
@@ -56,4 +57,4 @@ def initial_values(spec: NetworkSpec, random_state: RandomState) -> dict[str, nu
         bound = numpy.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
         for name, shape in ((names[2 * k], (fan_in, fan_out)), (names[2 * k + 1], (fan_out,))):
             values[name] = random_state.uniform(-bound, bound, shape)
-    return values
+    return within_bounds(spec, values)

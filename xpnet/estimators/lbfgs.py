@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backend import Backend, Step
+from xpnet.backend.bounds import bounds_of
 from xpnet.distributed import broadcast_state
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.fit import Fit
@@ -18,7 +19,9 @@ from xpnet.typing import Array
 
 
 def train_by_lbfgs(fit: Fit) -> None:
-    """Train by L-BFGS-B without bounds (Liu, Nocedal, 1989), all rows at once."""
+    """Train by L-BFGS-B (Byrd, Lu, Nocedal, Zhu, 1995), all rows at once, within the bounds of the
+    parameters, if they have any.
+    """
     with fit.fitted.network.lock.training():
         result = _minimize(fit)
     progress = fit.fitted.progress
@@ -56,6 +59,7 @@ def _minimize(fit: Fit) -> scipy.optimize.OptimizeResult:
             partial(network.exclusively, loss_of),
             joined(step.params.groups, step.backend),
             method="L-BFGS-B",
+            bounds=bounds_of_vector(step),
             jac=lambda vector: gradients[vector.tobytes()],  # SciPy asks for it after the loss
             options={
                 "maxiter": settings.max_iter,
@@ -65,6 +69,22 @@ def _minimize(fit: Fit) -> scipy.optimize.OptimizeResult:
         )
     network.exclusively(write, step, result.x)
     return result
+
+
+def bounds_of_vector(step: Step) -> scipy.optimize.Bounds | None:
+    """Return the bounds of the vector of all parameters, which are as before; None for none."""
+    bounds = bounds_of(step.spec)
+    if not bounds:
+        return None
+    kept = joined(step.params.groups, step.backend)
+    ends = []
+    for end, infinite in (("low", -numpy.inf), ("high", numpy.inf)):
+        for name, array in step.params.items():
+            free = numpy.full(array.shape, infinite)
+            step.params[name] = getattr(bounds[name], end) if name in bounds else free
+        ends.append(joined(step.params.groups, step.backend))
+    write(step, kept)
+    return scipy.optimize.Bounds(*ends)
 
 
 def _warn_of_no_convergence(fit: Fit, result: scipy.optimize.OptimizeResult) -> None:

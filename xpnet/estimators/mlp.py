@@ -197,7 +197,7 @@ class MLP(
         classes : the argument of ``partial_fit``; callbacks, resume_from : of the user
         incremental : whether this is ``partial_fit``
         """
-        settings = self._settings(incremental=incremental)
+        settings = self._settings_for(training, incremental=incremental)
         self._warn_of_settings_without_effect()
         start = self._start(settings, training.X)
         ranks = current_ranks()
@@ -214,6 +214,10 @@ class MLP(
             train_by_lbfgs(fit)
         self._check_finite()
         return self
+
+    def _settings_for(self, training: InputRows, *, incremental: bool) -> FitSettings:
+        """Return the settings of a fit on rows. incremental : whether this is ``partial_fit``"""
+        return self._settings(incremental=incremental)
 
     def _start(self, settings: FitSettings, X: object) -> Start:
         """Return what a fit goes on from: the fit before, or what the user has set in its place.

@@ -14,9 +14,11 @@ from xpnet.estimators.initial import initial_values
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.placement import Place
 from xpnet.estimators.settings import FitSettings
+from xpnet.learning.ordered import with_thresholds
 from xpnet.models import Network
-from xpnet.models.inputs import is_host
+from xpnet.models.inputs import is_host, to_host
 from xpnet.models.placement import Placement
+from xpnet.training import LabeledRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +59,19 @@ def new_network(
     place: Place,
     random_state: RandomState,
     first_values: Sequence[numpy.ndarray],
+    rows: LabeledRows,
 ) -> NetworkPlan:
     """Make a network.
 
     first_values : its first weights and biases, which the user has set; () to draw them
+    rows : the training rows, whose frequencies of ordered classes are the first thresholds
     """
     if first_values:
         values = _values_of_user(spec, first_values)
     else:
         values = initial_values(spec, random_state)
+    if not first_values and spec.loss == "ordered_cross_entropy":
+        values = with_thresholds(spec, values, to_host(rows.Y), to_host(rows.weight))
     learning_rate = LearningRate(settings)
     seeded = _with_seed(spec, random_state)
     network = Network(seeded, values, learning_rate, backend=place.choice, dtype=place.dtype)

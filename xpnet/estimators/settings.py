@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Literal
 
+import numpy
 from numpy.random import RandomState
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
@@ -34,6 +35,7 @@ class FitSettings:
     patience : number of epochs without improvement after which training stalls
     seed : the parameter ``random_state``
     checkpoint : the folder of checkpoints; None where the fit writes none
+    order : the classes in rising order; None where they have no order
     params : parameters that change the numbers of an epoch, by name; {} without checkpoints
     """
 
@@ -68,6 +70,7 @@ class FitSettings:
     checkpoint: str | PathLike[str] | None
     params: Mapping[str, object]
     class_weight: object = None
+    order: numpy.ndarray | None = None
     label_smoothing: float = 0.0
 
     @property

@@ -99,9 +99,9 @@ class ElementwiseLoss(Layer):
     ----------
     loss : str
         The loss by its name in ``xpnet.ops``, which documents its formula:
-        ``"logistic_cross_entropy"``, ``"multi_softmax_cross_entropy"``, ``"squared_error"``,
-        ``"absolute_error"``, ``"huber"``, ``"quantile"``, ``"poisson"``, ``"gamma"`` or
-        ``"tweedie"``.
+        ``"logistic_cross_entropy"``, ``"multi_softmax_cross_entropy"``,
+        ``"ordered_cross_entropy"``, ``"squared_error"``, ``"absolute_error"``, ``"huber"``,
+        ``"quantile"``, ``"poisson"``, ``"gamma"`` or ``"tweedie"``.
     backend : str or Backend, optional
         The backend that computes. None chooses it at each forward pass, by the arrays.
     **numbers : float or sequence of float

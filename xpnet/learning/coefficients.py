@@ -8,7 +8,12 @@ from xpnet.models import Network
 
 
 class LinearPart(NamedTuple):
-    """The weights of a linear model. coef : (outputs, inputs); intercept : (outputs,)"""
+    """The weights of a linear model.
+
+    coef : (outputs, inputs); of ordered classes (1, inputs), of their score
+    intercept : (outputs,); of ordered classes (classes - 1,), the logits of a higher class where
+        all inputs are 0, which fall
+    """
 
     coef: numpy.ndarray
     intercept: numpy.ndarray
@@ -32,4 +37,7 @@ def linear_part(network: Network) -> LinearPart:
     values = network.values()
     (weight,) = (values[name] for name in spec.weight_names)
     (bias,) = (values[name] for name in spec.bias_names)
+    if spec.loss == "ordered_cross_entropy":
+        falls = numpy.concatenate([bias[:1], -numpy.logaddexp(0, bias[1:-1])])
+        return LinearPart(weight.T[:1], falls.cumsum())
     return LinearPart(weight.T, bias)

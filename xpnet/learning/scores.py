@@ -8,6 +8,8 @@ import numpy
 from sklearn import metrics
 
 from xpnet.learning.losses import NumericLoss
+from xpnet.learning.ordered import median_classes
+from xpnet.typing import PredictionRule
 
 Scores: TypeAlias = dict[str, Any]
 """Scores of some rows by name: numbers, None where one is not defined, the name of a class, and the
@@ -27,15 +29,16 @@ def log_losses(probabilities: numpy.ndarray, labels: numpy.ndarray) -> numpy.nda
     return -numpy.log(of_labels.clip(MIN_PROBABILITY))
 
 
-def predicted_classes(probabilities: numpy.ndarray, threshold: float | None) -> numpy.ndarray:
+def predicted_classes(probabilities: numpy.ndarray, rule: PredictionRule) -> numpy.ndarray:
     """Return the index of the predicted class of each row: (rows,) int64.
 
-    probabilities : (rows, classes); threshold : from which the second of two classes is predicted;
-    None for the most probable class
+    probabilities : (rows, classes)
     """
-    if threshold is None:
+    if rule is None or rule == "mode":
         return probabilities.argmax(axis=1)
-    return (probabilities[:, 1] >= threshold).astype(numpy.int64)
+    if rule == "median":
+        return median_classes(probabilities)
+    return (probabilities[:, 1] >= rule).astype(numpy.int64)
 
 
 def middle(outputs: numpy.ndarray) -> numpy.ndarray:
@@ -52,7 +55,9 @@ def class_scores(
     probabilities: numpy.ndarray,
     names: Sequence[object],
     weight: numpy.ndarray | None = None,
-    threshold: float | None = None,
+    rule: PredictionRule = None,
+    *,
+    are_ordered: bool = False,
 ) -> Scores:
     """Return scores of probabilities, and precision, recall, F1 and rows of each class.
 
@@ -64,10 +69,12 @@ def class_scores(
     labels : (rows,) class indices; probabilities : (rows, classes); names : of the classes
     weight : (rows,) positive, by which every score but a number of rows counts them; None for equal
     ones
-    threshold : from which the second of two classes is predicted; None for the most probable class
+    rule : which class is predicted
+    are_ordered : whether the classes rise; then there are the mean absolute error of their ranks
+        and Cohen's kappa with quadratic weights
     """
     count, classes = probabilities.shape
-    predicted = predicted_classes(probabilities, threshold)
+    predicted = predicted_classes(probabilities, rule)
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         labels, predicted, labels=range(classes), zero_division=0, sample_weight=weight
     )
@@ -89,10 +96,38 @@ def class_scores(
         "f1_class": names[1] if classes == 2 else None,
         "log_loss": -float(numpy.average(numpy.log(of_labels), weights=weight)),
         "roc_auc": float(numpy.mean(areas)) if areas else None,
+        **(_rank_scores(labels, predicted, classes, weight) if are_ordered else {}),
         "classes": [
             dict(zip(("class", "precision", "recall", "f1", "rows"), values, strict=True))
             for values in columns
         ],
+    }
+
+
+def _rank_scores(
+    labels: numpy.ndarray, predicted: numpy.ndarray, classes: int, weight: numpy.ndarray | None
+) -> Scores:
+    """Return scores of ordered classes by their distance in ranks.
+
+    Kappa is None where all rows have one class, and have it predicted.
+
+    labels, predicted : (rows,) class indices
+    """
+    distances = numpy.abs(labels.astype(numpy.int64) - predicted)
+    is_one_class = len(numpy.union1d(labels, predicted)) == 1
+    return {
+        "mae_of_ranks": float(numpy.average(distances, weights=weight)),
+        "quadratic_kappa": None
+        if is_one_class
+        else float(
+            metrics.cohen_kappa_score(
+                labels,
+                predicted,
+                labels=range(classes),
+                weights="quadratic",
+                sample_weight=weight,
+            )
+        ),
     }
 
 

@@ -204,7 +204,8 @@ class ClassTargets(Targets):
             return encoded
         outputs = self.outputs
         like = backend.asarray(numpy.empty((0, outputs)), dtype=dtype)
-        counts = [outputs if self.loss == "softmax_cross_entropy" else 2]
+        has_one_target = self.loss in ("softmax_cross_entropy", "ordered_cross_entropy")
+        counts = [outputs if has_one_target else 2]
         if isinstance(self.classes, list):
             counts = [len(classes) for classes in self.classes for _ in classes]
         with on_device(backend):

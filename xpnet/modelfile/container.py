@@ -123,12 +123,22 @@ def write(
     write_whole(path, content)
 
 
+def _described_network(spec: NetworkSpec) -> dict[str, object]:
+    """Return a spec as JSON values. What most networks lack is left out, and so earlier versions
+    open their files.
+    """
+    described = asdict(spec)
+    if not spec.monotonic:
+        del described["monotonic"]
+    return described
+
+
 def _content(
     save: Callable[..., bytes], description: Description, tensors: dict[str, numpy.ndarray]
 ) -> bytes:
     """Return the bytes of a file: tensors, description, and checksums over both."""
     envelope: dict[str, Any] = {
-        "description": {**vars(description), "network": asdict(description.network)}
+        "description": {**vars(description), "network": _described_network(description.network)}
     }
     envelope |= {name: envelope["description"].pop(name) for name in ("format", "writer")}
     arrays = {name: numpy.asarray(array, order="C") for name, array in sorted(tensors.items())}

@@ -76,7 +76,9 @@ def to_export(estimator: MLP) -> Exported:
             f"The model of an ONNX or C file must have one target of classes; got {len(classes)}. "
             "Use save."
         )
-    return Exported(state.spec, [state.values], classes)
+    is_ordered = state.spec.loss == "ordered_cross_entropy"
+    rule = getattr(estimator, "ordered_prediction", None) if is_ordered else None
+    return Exported(state.spec, [state.values], classes, rule=rule)
 
 
 def open_file(

@@ -12,6 +12,7 @@ from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.modelfile.container import Description
 from xpnet.modelfile.values import SCHEDULES, from_json, to_json, typed
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
+from xpnet.typing import PredictionRule
 
 NO_PARAMETERS = "its tensors are not those of the network it describes"
 
@@ -80,8 +81,7 @@ class Exported:
     target : (4, outputs): offset and factor of the outputs, and minimum and maximum of the result;
         None where the outputs are the result
     temperature : probabilities are raised to 1 / temperature and scaled to sum to 1
-    threshold : the probability of the second class from which it is predicted; None for the most
-        probable class
+    rule : which class is predicted
     """
 
     spec: NetworkSpec
@@ -90,7 +90,7 @@ class Exported:
     encoder: Any = None
     target: numpy.ndarray | None = None
     temperature: float = 1.0
-    threshold: float | None = None
+    rule: PredictionRule = None
 
     @property
     def rises(self) -> bool:

@@ -235,8 +235,34 @@ def _network(
         x = _layer(graph, x, **{role: params[name] for role, name in names.items()})
         if k < len(spec.activations):
             x = _express(graph, ACTIVATIONS[spec.activations[k]].onnx, x, spec.dtype)
-    x = graph.add(_OUTPUTS[OUTPUT_ACTIVATIONS[spec.loss]], x)
+    activation = OUTPUT_ACTIVATIONS[spec.loss]
+    x = _ordered(graph, x, spec) if activation == "ordered" else graph.add(_OUTPUTS[activation], x)
     return x if spec.members == 1 else graph.add("ReduceMean", x, axes=[0], keepdims=0)
+
+
+def _ordered(graph: Graph, x: Value, spec: NetworkSpec) -> "Value":
+    """Add the probabilities of ordered classes, by the formulas of ``xpnet.ops.ordered``.
+
+    x : (..., rows, classes)
+    """
+    last = spec.widths[-1] - 1
+
+    def columns(value: Value, *places: int) -> Value:
+        """Return some columns."""
+        return graph.add("Gather", value, numpy.array(places, numpy.int64), axis=-1)
+
+    gaps = columns(x, *range(1, last)) if last > 1 else None
+    steps = columns(x, 0)
+    if gaps is not None:
+        falls = graph.add("Neg", graph.add("Softplus", gaps))
+        steps = graph.add("Concat", steps, falls, axis=-1)
+    logits = graph.add("CumSum", steps, numpy.asarray(-1))
+    above, below = graph.add("Sigmoid", logits), graph.add("Sigmoid", graph.add("Neg", logits))
+    parts = [columns(below, 0), columns(above, last - 1)]
+    if gaps is not None:
+        between = columns(above, *range(last - 1)) * columns(below, *range(1, last))
+        parts.insert(1, between * graph.add("Sigmoid", gaps))
+    return graph.add("Concat", *parts, axis=-1)
 
 
 def _layer(
@@ -283,11 +309,16 @@ def _add_labels(graph: Graph, probabilities: Value, exported: Exported) -> None:
     labels = classes.astype(object if classes.dtype.kind in "OU" else numpy.int64)
     if len(labels) == 1:  # all rows of the training had one label: both outputs mean it
         labels = labels.repeat(2)
-    if exported.threshold is None:
+    rule = exported.rule
+    if rule is None or rule == "mode":
         index = graph.add("ArgMax", probabilities, axis=1, keepdims=0)
+    elif rule == "median":
+        sums = graph.add("CumSum", probabilities, numpy.asarray(1))
+        is_below = graph.add("Less", sums[:, numpy.arange(out - 1)], half).to("int64")
+        index = graph.add("ReduceSum", is_below, numpy.array([1]), keepdims=0)
     else:
         second = graph.add("Gather", probabilities, numpy.asarray(1), axis=1)
-        threshold = numpy.asarray(exported.threshold, spec.dtype)
+        threshold = numpy.asarray(rule, spec.dtype)
         index = graph.add("GreaterOrEqual", second, threshold).to("int64")
     graph.output(graph.add("Gather", labels, index), "label", labels.dtype.name)
     graph.output(probabilities, "probabilities", spec.dtype, len(labels))

@@ -116,6 +116,26 @@ static void softmax(double *values, double temperature) {
 }
 #endif
 
+#if OUTPUT == 'o'
+/* log(1 + exp(x)), and 1 / (1 + exp(-x)). */
+static double softplus(double x) { return (x > 0 ? x : 0) + log1p(exp(-fabs(x))); }
+static double logistic(double x) { return exp(-softplus(-x)); }
+
+/* Probabilities of ordered classes, lowest first, from a score and the gaps of thresholds. */
+static void ordered(double *values) {
+  double logit = values[0], not_below = 1, share = 1;
+  for (int k = 0; k < OUTPUTS - 1; k++) {
+    if (k > 0) {
+      share = logistic(values[k]);
+      logit -= softplus(values[k]);
+    }
+    values[k] = not_below * logistic(-logit) * share;
+    not_below = logistic(logit);
+  }
+  values[OUTPUTS - 1] = not_below;
+}
+#endif
+
 /* Add the outputs of one member to sums. */
 static void add_member(const float *out, double *sums) {
   double outputs[OUTPUTS];
@@ -130,6 +150,8 @@ static void add_member(const float *out, double *sums) {
   }
 #if OUTPUT == 's'
   softmax(outputs, 1);
+#elif OUTPUT == 'o'
+  ordered(outputs);
 #endif
   for (int j = 0; j < OUTPUTS; j++) sums[j] += outputs[j] / (NETWORKS * MEMBERS);
 }

@@ -34,6 +34,9 @@ _FACTS: dict[str, dict[str, type]] = {
 }
 """Attributes that ``fit`` sets, and their types; tensors and the encoder are not among them."""
 
+LOSSES_OF_CLASSES = "softmax_cross_entropy", "ordered_cross_entropy"
+"""Losses that the networks of a classifier have."""
+
 _OPTIONAL_FACTS: dict[str, type] = {"_rows": int, "_validation_loss": float, "threshold_": float}
 """Optional facts, and their types: older files lack them."""
 
@@ -99,7 +102,7 @@ def _exported(fitted: FittedTable) -> Exported:
         fitted.encoder,
         getattr(fitted, "target", None),
         getattr(fitted, "temperature", 1.0),
-        getattr(fitted, "threshold", None),
+        getattr(fitted, "rule", None),
     )
 
 
@@ -123,12 +126,14 @@ def open_file(
     fields = {name.strip("_"): value for name, value in facts.items()}
     if description.kind == "TabularRegressor":
         fields |= _take_targets(estimator, spec, tensors, flat=facts["_flat"])
-    elif spec.loss != "softmax_cross_entropy" or len(fields["classes"]) != spec.widths[-1]:
+    elif spec.loss not in LOSSES_OF_CLASSES or len(fields["classes"]) != spec.widths[-1]:
         raise ValueError("its classes are not those of its networks")
     elif not 0.01 < fields["temperature"] < 100:
         raise ValueError("temperature must be in (0.01, 100)")
     elif "threshold" in fields and not (0 < fields["threshold"] < 1 and spec.widths[-1] == 2):
         raise ValueError("threshold must be in (0, 1), and go with two classes")
+    if spec.loss == "ordered_cross_entropy":
+        fields["choice"] = estimator.ordered_prediction
     encoder = _encoder_of(description.settings["encoder"], tensors)
     if sum(len(encoding.labels) for encoding in encoder.encodings_) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")

@@ -52,7 +52,13 @@ def check_spec(spec: NetworkSpec) -> NetworkSpec:
         spec.member_scales,
     )
     require(0 <= spec.l2 < float("inf"), "`l2` must be finite and not negative", spec.l2)
+    require(
+        spec.loss != "ordered_cross_entropy" or spec.widths[-1] > 1,
+        "Ordered classes must have an output for each of two classes or more",
+        spec.widths[-1],
+    )
     _check_loss_numbers(spec)
+    _check_monotonic(spec)
     return spec
 
 
@@ -121,6 +127,40 @@ def _check_loss_numbers(spec: NetworkSpec) -> None:
             "`loss_numbers` must rise, since the outputs of one target stand side by side",
             numbers,
         )
+
+
+def _check_monotonic(spec: NetworkSpec) -> None:
+    """Raise InputError unless the constraints are those of a network that can hold them."""
+    signs = spec.monotonic
+    inputs = spec.widths[0]
+    require(
+        len(signs) in (0, inputs) and set(signs) <= {-1, 0, 1},
+        f"`monotonic` must be empty, or -1, 0 or 1 for each of {inputs} inputs",
+        signs,
+    )
+    if not any(signs):
+        return
+    others = sorted(set(spec.activations) - RISING_ACTIVATIONS)
+    require(
+        not others,
+        f"Activations of monotonic inputs must be among {', '.join(sorted(RISING_ACTIVATIONS))}, "
+        "which never fall",
+        ", ".join(others),
+    )
+    several = spec.loss == "multi_softmax_cross_entropy" or (
+        spec.loss == "softmax_cross_entropy" and spec.widths[-1] > 2
+    )
+    require(
+        not several,
+        "Monotonic inputs must go with numbers, two classes or ordered classes",
+        f"{spec.widths[-1]} classes",
+    )
+
+
+RISING_ACTIVATIONS = frozenset(
+    ("identity", "relu", "tanh", "logistic", "softplus", "leaky_relu", "elu")
+)
+"""Activations that never fall, without which no input can be monotonic."""
 
 
 def one_each(name: str, value: Any, layers: int) -> tuple[Any, ...]:

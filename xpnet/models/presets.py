@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend.bounds import within_bounds
 from xpnet.backend.spec import Slot
 from xpnet.models.inputs import one_each, preset_loss
 from xpnet.models.network import Network
@@ -252,7 +253,7 @@ def initial_values(spec: NetworkSpec, rng: RandomNumbers | None) -> dict[str, nu
     or -1: these make the members differ (Gorishniy, Kotelnikov, Babenko, TabM, ICLR 2025, section
     3).
     """
-    return {slot.name: _initial(spec, slot, rng) for slot in spec.slots()}
+    return within_bounds(spec, {slot.name: _initial(spec, slot, rng) for slot in spec.slots()})
 
 
 def _initial(spec: NetworkSpec, slot: Slot, rng: Any) -> numpy.ndarray:

@@ -14,6 +14,7 @@ from xpnet.ops.activations import *
 from xpnet.ops.gated import *
 from xpnet.ops.losses import *
 from xpnet.ops.namespace import *
+from xpnet.ops.ordered import *
 from xpnet.ops.rows import *
 from xpnet.ops.updates import *
 
@@ -42,6 +43,8 @@ __all__ = [
     "multi_softmax",
     "multi_softmax_cross_entropy",
     "namespace",
+    "ordered",
+    "ordered_cross_entropy",
     "poisson",
     "quantile",
     "softmax",

@@ -6,6 +6,7 @@ step and this one.
 
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from array_api_compat import device, is_numpy_array
@@ -19,6 +20,7 @@ from xpnet.backend import (
     ProgressReports,
     StepState,
 )
+from xpnet.backend.bounds import bounds_of
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.backend.step import PREDICTION_ROWS
 from xpnet.layers import Affine, Dropout, MemberAffine
@@ -88,6 +90,18 @@ class ReferenceStep(ProgressReports):
     def buffers(self) -> dict[str, Parameters]:
         """Return the optimizer's state, by the names of the rule."""
         return {name: Parameters.zeros(self.spec, self.backend) for name in self.spec.rule.buffers}
+
+    @cached_property
+    def bounds(self) -> tuple[Parameters, Parameters] | None:
+        """Return the lowest and the highest values of the parameters; None for no bounds."""
+        bounds = bounds_of(self.spec)
+        if not bounds:
+            return None
+        low, high = (Parameters.zeros(self.spec, self.backend) for _ in range(2))
+        for limits, side, other in ((low, "low", -inf), (high, "high", inf)):
+            for name, array in limits.items():
+                limits[name] = getattr(bounds[name], side) if name in bounds else array + other
+        return low, high
 
     def epoch(
         self,
@@ -286,10 +300,22 @@ class ReferenceStep(ProgressReports):
             return one_hot * predictions
         if activation == "logistic":
             return one_hot * predictions * (1 - predictions)
+        if activation == "ordered":
+            return self._score_gradient(predictions, output)
         probability = predictions[..., output : output + 1]
         if activation == "softmax":
             return probability * (one_hot - predictions)
         return probability * (one_hot - predictions * self._same_target(output, predictions))
+
+    def _score_gradient(self, predictions: Array, output: int) -> Array:
+        """Return the gradient of the probability of an ordered class with respect to the score,
+        the first output; no other output depends on the inputs.
+        """
+        xp = self.backend.xp
+        above = xp.sum(predictions[..., output + 1 :], axis=-1, keepdims=True)
+        not_below = above + predictions[..., output : output + 1]
+        slope = not_below * (1 - not_below) - above * (1 - above)
+        return xp.concat([slope, xp.zeros_like(predictions[..., 1:])], axis=-1)
 
     def _same_target(self, output: int, like: Array) -> Array:
         """Return 1 for each output of the same target as ``output``, and 0 for the others."""
@@ -350,6 +376,11 @@ class ReferenceStep(ProgressReports):
         ]
         for k, parameters in enumerate([self.params, *self.buffers.values()]):
             parameters.replace_groups([arrays[k] for arrays in updated])
+        if self.bounds is not None:
+            groups = [parameters.groups for parameters in (self.params, *self.bounds)]
+            self.params.replace_groups(
+                [self._kept_within(*arrays) for arrays in zip(*groups, strict=True)]
+            )
 
     def state(self) -> StepState:
         """See :class:`xpnet.backend.Step`."""
@@ -442,6 +473,11 @@ class ReferenceStep(ProgressReports):
         """Return the mask of a batch after hidden layer k. Each member has masks of its own."""
         masks = layer_masks(self.spec, k, x.shape[-2], self.t, part)
         return self.backend.asarray(masks[0] if x.ndim == 2 else masks, dtype=self.spec.dtype)
+
+    def _kept_within(self, array: Array, low: Array, high: Array) -> Array:
+        """Return the numbers of an array, limited to bounds; NaN stays NaN."""
+        xp = self.backend.xp
+        return xp.where(array < low, low, xp.where(array > high, high, array))
 
     def _squares(self) -> Array | float:
         """Compute sum ||W||^2, a 0-d array."""

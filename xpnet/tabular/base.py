@@ -109,8 +109,11 @@ class Tabular(FittedAttributes, TabularParameters):
         """Return targets as an array, if their values are allowed. name : of the argument"""
 
     @abstractmethod
-    def _learned_targets(self, y: numpy.ndarray) -> TargetCoding:
-        """Return the coding of the targets, learned from those of the training rows."""
+    def _learned_targets(self, y: numpy.ndarray, passed: object) -> TargetCoding:
+        """Return the coding of the targets, learned from those of the training rows.
+
+        y : those of the rows that count; passed : those of all rows, as the user passes them
+        """
 
     @abstractmethod
     def _coding_of(self, fitted: Any, y: numpy.ndarray) -> tuple[TargetCoding, FittedTable]:
@@ -123,6 +126,10 @@ class Tabular(FittedAttributes, TabularParameters):
     @abstractmethod
     def _calibrated(self, fitted: Any, validation: PredictedRows) -> FittedTable:
         """Return the fitted record, completed by the errors on validation rows."""
+
+    def _settings_for(self, coding: TargetCoding) -> TableSettings:
+        """Return the settings of a fit to targets with a coding."""
+        return self._settings()
 
     def _with_class_weights(
         self, coding: Any, Y: numpy.ndarray, weight: numpy.ndarray | None
@@ -192,16 +199,18 @@ class Tabular(FittedAttributes, TabularParameters):
         started = monotonic()
         watching = self._watching_with(callbacks)
         check_parameters(self)
-        settings = self._settings()
+        self._settings()  # raises for parameters that do not go together
         check_together(X_val, y_val, sample_weight_val)
         check_no_loader(X)
         _check_is_passed(type(self), y)
         assert y is not None
+        passed = y
         y = self._checked_targets(y, "y")
         rules = ReadingRules(self.date_format, missing_values=self.missing_values)
         links = links_of(X, groups, time, len(y), rules)
         weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
-        coding = self._learned_targets(select(y, nonzero_rows(weight)))
+        coding = self._learned_targets(select(y, nonzero_rows(weight)), passed)
+        settings = self._settings_for(coding)
         targets = self._weighted_targets(coding, y, weight, "y")
         training = CountedRows(X, len(y), targets, links.take(targets.indices))
         random_state = check_random_state(self.random_state)
@@ -263,10 +272,9 @@ class Tabular(FittedAttributes, TabularParameters):
         started = monotonic()
         watching = self._watching_with(())
         check_parameters(self)
-        settings = self._settings()
-        coding = self._learned_targets(
-            self._checked_targets(y, "y") if classes is None else classes
-        )
+        targets = self._checked_targets(y, "y") if classes is None else classes
+        coding = self._learned_targets(targets, targets)
+        settings = self._settings_for(coding)
         encode = classes is None
         validation: Sequence[Fold] | LabeledRows | None = None
         if X_val is not None:

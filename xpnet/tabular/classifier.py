@@ -18,7 +18,14 @@ from xpnet.learning.labels import (
     check_label_types,
     check_savable_labels,
 )
-from xpnet.learning.parameters import FRACTION, Interval, allowing, with_documentation_of
+from xpnet.learning.ordered import Choice, Order, indices_in, order_of, ordered_classes
+from xpnet.learning.parameters import (
+    ARRAY_LIKE,
+    FRACTION,
+    Interval,
+    allowing,
+    with_documentation_of,
+)
 from xpnet.learning.scikit_learn import ClassifierMixin
 from xpnet.models.inputs import like_rows, to_host
 from xpnet.tabular.base import Tabular
@@ -28,7 +35,8 @@ from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows
 from xpnet.tabular.fitted import FittedClassifier
 from xpnet.tabular.parameters import TabularParameters
-from xpnet.tabular.rows.fit_rows import check_row_weights
+from xpnet.tabular.rows.fit_rows import TargetCoding, check_row_weights
+from xpnet.tabular.settings import TableSettings
 from xpnet.typing import ArrayLike, Transformer
 
 MIN_ROWS_TO_WARN = 20
@@ -38,9 +46,14 @@ else."""
 
 @dataclass(frozen=True)
 class Classes:
-    """The labels of the training rows. labels : (classes,), sorted"""
+    """The labels of the training rows.
+
+    labels : (classes,), sorted, or in rising order; are_ordered : whether they have such an order
+    """
 
     labels: numpy.ndarray
+
+    are_ordered: bool = False
 
     @property
     def outputs(self) -> int:
@@ -49,7 +62,10 @@ class Classes:
 
     def encode(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
         """Return indices into the labels: (rows,). Raises InputError for unknown labels."""
-        indices = numpy.searchsorted(self.labels, y).clip(0, len(self.labels) - 1)
+        if self.are_ordered:
+            indices = indices_in(self.labels, y)
+        else:
+            indices = numpy.searchsorted(self.labels, y).clip(0, len(self.labels) - 1)
         unknown = self.labels[indices] != y
         if unknown.any():
             raise InputError(
@@ -83,6 +99,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
         The probability of the second of two classes from which `predict` returns it, in (0, 1); or
         the score of the validation rows, weighted as in the loss, that it maximises: the F1 of the
         second class, or the balanced accuracy. None for the most probable class.
+    ordered : sequence of labels, False or None, default None
+        The classes in rising order, such as ``["low", "middle", "high"]``, which are learned by
+        cumulative logits: one score, and thresholds that rise. None takes the order of ``y`` where
+        it is an ordered categorical of pandas or an ``Enum`` of polars; False takes none.
+    ordered_prediction : {"median", "mode"}, default "median"
+        Which of ordered classes is predicted: the median class, which has the smallest mean
+        distance in ranks, or the most probable one.
 
     Attributes
     ----------
@@ -92,7 +115,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
     threshold_ : float or None
         The probability of the second class from which it is predicted; None without ``threshold``.
     classes_ : numpy.ndarray, shape (classes,)
-        The labels, in the order of the columns of ``predict_proba``.
+        The labels, in the order of the columns of ``predict_proba``; ordered classes are in rising
+        order, others are sorted.
     <attributes of both estimators>
 
     See Also
@@ -118,6 +142,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
     threshold: float | str | None = allowing(
         None, Interval(Real, 0, 1, closed="neither"), {"f1", "balanced_accuracy"}, None
     )
+    ordered: Order = allowing(None, ARRAY_LIKE, bool, None)
+    ordered_prediction: Choice = allowing("median", {"median", "mode"})
 
     _task = "classification"
 
@@ -129,7 +155,14 @@ class TabularClassifier(ClassifierMixin, Tabular):
         check_classification_targets(labels)
         return labels
 
-    def _learned_targets(self, y: numpy.ndarray) -> Classes:
+    def _settings_for(self, coding: TargetCoding) -> TableSettings:
+        settings = self._settings()
+        assert isinstance(coding, Classes)
+        if not coding.are_ordered:
+            return settings
+        return replace(settings, loss="ordered_cross_entropy")
+
+    def _learned_targets(self, y: numpy.ndarray, passed: object) -> Classes:
         labels, counts = numpy.unique(y, return_counts=True)
         if len(labels) < 2:
             raise InputError(
@@ -148,7 +181,15 @@ class TabularClassifier(ClassifierMixin, Tabular):
                 UserWarning,
                 stacklevel=3,
             )
-        return Classes(labels)
+        order = order_of(self.ordered, passed)
+        if order is None:
+            return Classes(labels)
+        if self.threshold is not None:
+            raise InputError(
+                "`threshold` must be None where classes are ordered, of which "
+                f"`ordered_prediction` chooses; got {self.threshold!r}. Leave threshold out."
+            )
+        return Classes(ordered_classes(labels, order), are_ordered=True)
 
     def _with_class_weights(
         self, coding: Classes, Y: numpy.ndarray, weight: numpy.ndarray | None
@@ -166,7 +207,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def _coding_of(
         self, fitted: FittedClassifier, y: numpy.ndarray
     ) -> tuple[Classes, FittedClassifier]:
-        return Classes(fitted.classes), fitted
+        return Classes(fitted.classes, fitted.choice is not None), fitted
 
     def _record(
         self, coding: Classes, encoder: Transformer, trained: TrainedNetworks
@@ -178,6 +219,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             n_iter=trained.n_iter,
             classes=coding.labels,
             temperature=1.0,
+            choice=self.ordered_prediction if coding.are_ordered else None,
         )
 
     def _calibrated(self, fitted: FittedClassifier, validation: PredictedRows) -> FittedClassifier:
@@ -234,7 +276,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return like_rows(self.get_fitted_state().probabilities(X), X)
 
     def predict(self, X: ArrayLike) -> numpy.ndarray:
-        """Predict the label of each row: the most probable one, or that by the threshold.
+        """Predict the label of each row: the most probable, by the threshold, or the median.
 
         Parameters
         ----------

@@ -22,6 +22,7 @@ from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError
 from xpnet.learning.coefficients import LinearPart, linear_part
 from xpnet.learning.losses import NumericLoss
+from xpnet.learning.ordered import Choice
 from xpnet.learning.scores import predicted_classes
 from xpnet.models import Network
 from xpnet.models.saving import Saved
@@ -29,7 +30,7 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.calibration import CalibrationRows, conformal_margin, tempered
 from xpnet.tabular.importance import Importances
-from xpnet.typing import ArrayLike, Transformer
+from xpnet.typing import ArrayLike, PredictionRule, Transformer
 
 BATCH_MULTIPLE = 32
 """Rows are predicted in multiples of this number of rows.
@@ -166,17 +167,24 @@ class FittedClassifier(FittedTable):
     temperature : probabilities are raised to 1 / temperature and scaled to sum to 1
     threshold : the probability of the second class from which it is predicted; None for the most
         probable class
+    choice : which of ordered classes is predicted; None for classes without an order
     """
 
     classes: numpy.ndarray
     temperature: float
     threshold: float | None = None
+    choice: Choice | None = None
     estimator: ClassVar[str] = "TabularClassifier"
+
+    @property
+    def rule(self) -> PredictionRule:
+        """Return which class is predicted."""
+        return self.threshold if self.choice is None else self.choice
 
     def linear_part(self) -> LinearPart:
         """See `FittedTable.linear_part`. Of two classes it is that of the second."""
         coef, intercept = (part / self.temperature for part in self.one_linear_part())
-        if len(self.classes) > 2:
+        if len(self.classes) > 2 or self.choice is not None:
             return LinearPart(coef, intercept)
         return LinearPart(coef[1:] - coef[:1], intercept[1:] - intercept[:1])
 
@@ -190,7 +198,7 @@ class FittedClassifier(FittedTable):
 
     def labels(self, X: ArrayLike) -> numpy.ndarray:
         """Return the predicted label of each row: (rows,)."""
-        return self.classes[predicted_classes(self.probabilities(X), self.threshold)]
+        return self.classes[predicted_classes(self.probabilities(X), self.rule)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -142,7 +142,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         is_column = numbers.ndim == 2 and numbers.shape[1] == 1
         return column_or_1d(numbers, warn=True) if is_column else numbers
 
-    def _learned_targets(self, y: numpy.ndarray) -> NumberCoding:
+    def _learned_targets(self, y: numpy.ndarray, passed: object) -> NumberCoding:
         columns = self._numeric_loss().repeat(y.reshape(len(y), -1))
         low, high = columns.min(axis=0), columns.max(axis=0)
         centre, scale = columns.mean(axis=0), columns.std(axis=0)

@@ -152,6 +152,33 @@ def multi_softmax_cross_entropy(
                 begin = end
 
 
+@inner
+def ordered_cross_entropy(
+    z: Matrix, labels: Matrix, scale: Vector, loss_numbers: Vector, d_bias: Vector, loss: Numbers
+) -> None:
+    """The cross-entropy of ordered classes; z becomes dL/dz, 0 for the last output."""
+    last = z.shape[1] - 1
+    for i in range(len(z)):
+        logit, moved, value = z[i, 0], z.dtype.type(0), z.dtype.type(0)
+        for j in range(1, last):
+            logit -= softplus(z[i, j])
+        for j in range(last - 1, -1, -1):  # a gap moves all thresholds from its own on
+            gap, y, above = z[i, j], labels[i, j], labels[i, j + 1]
+            if j == 0:
+                logit = gap
+            value += y * softplus(logit) + above * softplus(-logit)
+            moved += y * logistic(logit) - above * logistic(-logit)
+            d = moved
+            if j > 0:
+                value += y * softplus(-gap)
+                d = -logistic(gap) * moved - y * logistic(-gap)
+                logit += softplus(gap)
+            z[i, j] = scale[i] * d
+            d_bias[j] += z[i, j]
+        z[i, last] = z.dtype.type(0)
+        loss[0] += numpy.float64(scale[i]) * numpy.float64(value)
+
+
 @inlined
 def softmax_of_target(
     z: Vector, y: Vector, c: Scalar, e: Vector, d_bias: Vector, has_exponentials: bool

@@ -15,7 +15,7 @@ from xpnet_numba.llvm.arithmetic import LANES, bits, inside, larger, maximum, no
 from xpnet_numba.llvm.emit import widest_vectors
 from xpnet_numba.llvm.memory import address, array, clear, flat, pointer_to, shift, stack
 from xpnet_numba.loops import inlined, inner
-from xpnet_numba.scalars import exp, log_normal
+from xpnet_numba.scalars import exp, log_normal, logistic, softplus
 
 BLOCK = 2048
 """Number of items that are worked on at a time, so that they stay in the first-level cache from one
@@ -53,6 +53,21 @@ def softmax(x: Matrix, out: Matrix) -> None:
         exponentials(x[begin : begin + rows], e, array(shifts, rows))
         for i in range(rows):
             normalise_row(shift(e, i * k), shift(pointer_to(out), (begin + i) * k), k, one)
+
+
+@inner
+def ordered(x: Matrix, loss_numbers: Vector) -> None:
+    """x = the probabilities of ordered classes, from their cumulative logits, in each row."""
+    last, one = x.shape[1] - 1, x.dtype.type(1)
+    for i in range(len(x)):
+        logit, share, not_below = x[i, 0], one, one
+        for j in range(last):
+            if j > 0:
+                share = logistic(x[i, j])
+                logit -= softplus(x[i, j])
+            x[i, j] = not_below * logistic(-logit) * share
+            not_below = logistic(logit)
+        x[i, last] = not_below
 
 
 @inner

@@ -36,6 +36,14 @@ nadam_scales_of = njit(**INNER)(nadam_scales)
 
 
 @inner
+def keep_within(param: Vector, low: Vector, high: Vector) -> None:
+    """p <- min(max(p, low), high); NaN stays NaN."""
+    for i in range(param.size):
+        p = param[i]
+        param[i] = low[i] if p < low[i] else high[i] if p > high[i] else p
+
+
+@inner
 def sgd(param: Vector, grad: Vector, first: Vector, second: Vector, rule: Numbers, t: int) -> None:
     """p <- p - lr g."""
     learning_rate = param.dtype.type(rule[LEARNING_RATE])

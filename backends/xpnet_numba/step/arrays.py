@@ -47,9 +47,16 @@ class CallData:
 
 
 def read(
-    dtype: str, X: Array, Y: Labels, order: numpy.ndarray | None, sample_weight: Array | None
+    spec: NetworkSpec,
+    X: Array,
+    Y: Labels,
+    order: numpy.ndarray | None,
+    sample_weight: Array | None,
 ) -> CallData:
     """Return the arrays of a call in the form that compiled code reads; copied only if needed."""
+    dtype = spec.dtype
+    if Y.ndim == 1 and spec.loss == "ordered_cross_entropy":
+        Y = Y[:, None] == numpy.arange(spec.widths[-1])  # its loop takes one-hot rows
     x, x_row, sparsity = readable_rows(X, dtype)
     if sparsity is not None and order is None:
         order = natural_order(X.shape[0])

@@ -85,7 +85,7 @@ class Evaluator:
     ) -> tuple[float, float]:
         """Measure the mean loss of rows; return it, penalty included, and the penalty."""
         with self.memory.limits:
-            data = read(self.spec.dtype, X, Y, rows, sample_weight)
+            data = read(self.spec, X, Y, rows, sample_weight)
             weight = float(data.rows if data.weights is None else data.weights.sum(dtype="float64"))
             if not weight:
                 return 0.0, 0.0

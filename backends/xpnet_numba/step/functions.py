@@ -152,12 +152,14 @@ _LOOPS += [
     members.scale_weight_backward,
     members.add_share,
     updates.penalize,
+    updates.keep_within,
 ]
 _SPARSE_LOOPS: list[Callable[..., None]] = [rows.sparse_times, rows.sparse_gradient, rows.densify]
 
 FUNCTIONS: dict[str, tuple[Callable[..., None], Mapping[str, object]]] = {
     "softmax_output": (_softmax, {}),
     "multi_softmax_output": (softmax.multi_softmax, {}),
+    "ordered_output": (softmax.ordered, {}),
     "identity_output": (_nothing, {}),
     "logistic_output": (_elementwise, {"activation": logistic}),
     "exp_output": (_elementwise, {"activation": exp}),
@@ -167,6 +169,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], Mapping[str, object]]] = {
     ),
     "softmax_cross_entropy_rows": (_softmax_loss, {"loss_of": losses.softmax_cross_entropy_rows}),
     "multi_softmax_cross_entropy": (losses.multi_softmax_cross_entropy, {}),
+    "ordered_cross_entropy": (losses.ordered_cross_entropy, {}),
     "keep": (_keep, {}),
     "drop": (_drop, {}),
 }

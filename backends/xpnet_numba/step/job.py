@@ -119,6 +119,7 @@ class Job(ctypes.Structure):
         pieces, and the maximum number of threads of the ranks before it
     updates_made : number of updates, increased when all steps of a call are done
     rule_at : the numbers of the update rule
+    low_at, high_at : the lowest and the highest values of the parameters, or 0 if none has any
     loss, penalty : results, the sums over batches of sample weights times loss and penalty
 
     The division of the work (see ``plan``):
@@ -196,6 +197,8 @@ class Job(ctypes.Structure):
             "first_thread",
             "updates_made",
             "rule_at",
+            "low_at",
+            "high_at",
         ),
         # The division of the work.
         *_fields(
@@ -247,6 +250,7 @@ class Job(ctypes.Structure):
             "update_at",
             "output_at",
             "penalize_at",
+            "keep_within_at",
             "gather_at",
             "gather_labels_at",
             "add_rows_at",

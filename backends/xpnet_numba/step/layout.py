@@ -11,6 +11,7 @@ import numpy
 from xpnet_numpy import backend as numpy_backend
 
 from xpnet.backend import NetworkSpec, Parameters
+from xpnet.backend.bounds import bounds_of
 from xpnet.backend.spec import Slot
 from xpnet.ops import ACTIVATIONS
 from xpnet_numba.kinds import Address, Vector
@@ -40,6 +41,7 @@ def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
     sometimes |= dict.fromkeys(
         ("scale", "scale_backward", "scale_weight_backward", "add_share"), spec.members > 1
     )
+    sometimes["keep_within"] = bool(bounds_of(spec))
     roles |= {role: role for role, needed in sometimes.items() if needed}
     return {f"{role}_at": functions.address(name, spec.dtype) for role, name in roles.items()}
 
@@ -47,6 +49,16 @@ def functions_by_role(spec: NetworkSpec) -> dict[str, Address]:
 def keeps_inputs(spec: NetworkSpec) -> bool:
     """Return whether the gradient of an activation is computed from its input, then kept."""
     return any(ACTIVATIONS[name].keeps == "x" for name in spec.activations)
+
+
+def write_bounds(spec: NetworkSpec, low: Vector, high: Vector) -> None:
+    """Write the lowest and the highest values of the parameters to flat buffers."""
+    low.fill(-numpy.inf)
+    high.fill(numpy.inf)
+    limits = parameters(spec, low), parameters(spec, high)
+    for name, of_parameter in bounds_of(spec).items():
+        for arrays, values in zip(limits, of_parameter, strict=True):
+            arrays[name] = values
 
 
 def parameters(spec: NetworkSpec, flat: Vector) -> Parameters:

@@ -2,11 +2,13 @@
 
 import ctypes
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from operator import mul
 
 import numpy
 
 from xpnet.backend import NetworkSpec
+from xpnet.backend.bounds import bounds_of
 from xpnet_numba.llvm.emit import gemm_address
 from xpnet_numba.loops.updates import number_array
 from xpnet_numba.runtime.bfloat16 import choose_products
@@ -45,6 +47,15 @@ class StepMemory:
             spec.output_numbers or (0.0,) * spec.widths[-1], spec.dtype
         )
 
+    @cached_property
+    def _bounds(self) -> dict[str, numpy.ndarray]:
+        """Return the lowest and the highest values of the parameters, flat; none for no bounds."""
+        if not bounds_of(self.spec):
+            return {}
+        arrays = aligned(self.spec.dtype, {"low_at": self.size, "high_at": self.size})
+        layout.write_bounds(self.spec, arrays["low_at"], arrays["high_at"])
+        return arrays
+
     def allocate(self, *names: str) -> None:
         """Allocate a flat buffer of zeros, as large as all parameters, for each missing name."""
         missing = [name for name in names if name not in self.flat]
@@ -74,5 +85,5 @@ class StepMemory:
             "seed_at": self._seed,
             "loss_numbers_at": self._loss_numbers,
         }
-        set_pointers(job, {"params_at": self.flat["params"], **numbers})
+        set_pointers(job, {"params_at": self.flat["params"], **numbers, **self._bounds})
         return job

@@ -200,7 +200,7 @@ class NumbaStep(
         """
         if self._read is not None and all(map(is_, arguments, self._last_arguments)):
             return self._read
-        data = read(self.spec.dtype, *arguments[:4])
+        data = read(self.spec, *arguments[:4])
         if self._running:
             data.may_repeat = True
             self._last_arguments = arguments
@@ -222,7 +222,7 @@ class NumbaStep(
             if order is None:
                 data = self.read_again(X, Y, None, sample_weight, batch_size)
             else:
-                data = read(self.spec.dtype, X, Y, order, sample_weight)
+                data = read(self.spec, X, Y, order, sample_weight)
             return self._train(data, batch_size, learning_rate)
 
     def epochs_at_once(self, rows: int, batch_size: int) -> int:
@@ -253,7 +253,7 @@ class NumbaStep(
                 sample_weight=sample_weight,
             )
         with self._memory.limits:
-            data = read(self.spec.dtype, X, Y, None if orders is None else orders[0], None)
+            data = read(self.spec, X, Y, None if orders is None else orders[0], None)
             results = self.trainer.train_epochs(
                 data, batch_size, learning_rates, orders, self.report
             )
@@ -276,7 +276,7 @@ class NumbaStep(
         """See :class:`xpnet.backend.Step`."""
         if max_grad_norm is None:
             with self._memory.limits:
-                data = read(self.spec.dtype, X, Y, order, sample_weight)
+                data = read(self.spec, X, Y, order, sample_weight)
                 data.sums = batch_weights(data, batch_size)
                 data.shares = batch_sizes(data.rows, batch_size)
                 if data.sums.all():
@@ -303,7 +303,7 @@ class NumbaStep(
     ) -> float | None:
         """See :class:`xpnet.backend.Step`."""
         with self._memory.limits:
-            data = read(self.spec.dtype, rows.X, rows.Y, rows.order, rows.sample_weight)
+            data = read(self.spec, rows.X, rows.Y, rows.order, rows.sample_weight)
             data.sums = batch_weights(data, rows.batch_size)
             sizes = batch_sizes(data.rows, rows.batch_size)
             data.shares = sizes if is_row_mean else data.sums
@@ -359,9 +359,7 @@ class NumbaStep(
             yield None
             return
         with self.running():
-            all_data = read(
-                self.spec.dtype, X, Y, natural_order(X.shape[0]) if rngs else None, None
-            )
+            all_data = read(self.spec, X, Y, natural_order(X.shape[0]) if rngs else None, None)
             orders = (
                 None if of_one is None else numpy.ascontiguousarray(of_one, numpy.int64)
                 for of_one in rows
@@ -413,7 +411,7 @@ class NumbaStep(
             if part is None:
                 data = self.read_again(X, Y, rows, sample_weight, None)
             else:
-                data = read(self.spec.dtype, X, Y, rows, sample_weight)
+                data = read(self.spec, X, Y, rows, sample_weight)
             if data.rows and self._batch_weight(data, part):
                 return self._train(data, data.rows, None, part)
             return self._gradient_of_nothing(part or BatchPart(0.0))

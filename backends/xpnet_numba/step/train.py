@@ -382,3 +382,9 @@ def update_slice(job: Job, piece: Slice, t: int) -> None:
     )
     first, second = vector(job, job.first_at, start, size), vector(job, job.second_at, start, size)
     call(job.update_at, (param, grad, first, second, numbers(job.rule_at, 0, 8), t))
+    if job.low_at:
+        low, high = (
+            vector(job, job.low_at, start, size),
+            vector(job, job.high_at, start, size),
+        )
+        call(job.keep_within_at, (param, low, high))

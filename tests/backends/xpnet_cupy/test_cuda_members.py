@@ -18,6 +18,7 @@ from helpers.cuda.checks import (
 )
 from helpers.cuda.host import HostLauncher, needs_compiler
 from helpers.pairs import activation_and_loss_pairs
+from xpnet_cupy.launcher import LOSSES
 from xpnet_cupy.plan import block_rows
 
 from xpnet.backend import NetworkSpec
@@ -36,7 +37,7 @@ def labeled(spec: NetworkSpec) -> tuple[Any, Any]:
     return data(spec, "indices" if spec.loss == "softmax_cross_entropy" else "values")
 
 
-PAIRS = [pair for pair in activation_and_loss_pairs() if not pair[1].startswith("multi")]
+PAIRS = [pair for pair in activation_and_loss_pairs() if pair[1] in LOSSES]
 
 
 @pytest.mark.parametrize(("activation", "loss"), PAIRS, ids=str)

@@ -32,7 +32,12 @@ def test_a_loss_without_a_kernel_is_the_references() -> None:
     names = set(table(lambda array: None))
     assert names >= set(LOSSES) and "multi_softmax_cross_entropy" not in names
     spec = NetworkSpec((3, 4), (), loss="multi_softmax_cross_entropy")
-    assert "several targets" in str(CupyBackend.compile_step(object.__new__(CupyBackend), spec))
+    backend = object.__new__(CupyBackend)
+    assert "several targets" in str(CupyBackend.compile_step(backend, spec))
+    spec = NetworkSpec((3, 4), (), loss="ordered_cross_entropy")
+    assert "ordered classes" in str(CupyBackend.compile_step(backend, spec))
+    spec = NetworkSpec((3, 4), (), loss="squared_error", monotonic=(1, 0, 0))
+    assert "monotonic" in str(CupyBackend.compile_step(backend, spec))
 
 
 def test_signatures_are_the_references() -> None:

@@ -107,6 +107,7 @@ LOSSES = {
     "softmax_cross_entropy_indices": ops.softmax_cross_entropy,
     "softmax_cross_entropy_rows": ops.softmax_cross_entropy,
     "multi_softmax_cross_entropy": ops.multi_softmax_cross_entropy,
+    "ordered_cross_entropy": ops.ordered_cross_entropy,
     "logistic_cross_entropy": ops.logistic_cross_entropy,
     "squared_error": ops.squared_error,
     "poisson": ops.poisson,
@@ -121,7 +122,7 @@ LOSSES = {
 def labels_for(name: str, z: Any, rng: np.random.Generator) -> Any:
     if name.endswith("indices"):
         return rng.integers(0, z.shape[1], z.shape[0])
-    if "softmax" in name:
+    if "softmax" in name or name.startswith("ordered"):
         return rng.dirichlet(np.ones(z.shape[1]), z.shape[0]).astype(z.dtype)
     return rng.integers(0, 2, z.shape).astype(z.dtype)
 
@@ -154,7 +155,10 @@ def check_short_rows(rows: int, columns: int, dtype: str, rng: np.random.Generat
 )
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses(name: str, dtype: str, rng: np.random.Generator, subtests: pytest.Subtests) -> None:
-    for largest, columns in itertools.product([0, 1, 4], [1, 2, 10, 17, 300, 3000]):
+    widths = [1, 2, 10, 17, 300, 3000]
+    if name == "ordered_cross_entropy":  # of two classes or more, whose thresholds add up
+        widths = widths[1:-1]
+    for largest, columns in itertools.product([0, 1, 4], widths):
         with subtests.test(largest=largest, columns=columns):
             check_loss(name, largest, columns, dtype, rng)
 
@@ -264,6 +268,15 @@ def test_outputs(dtype: str, rng: np.random.Generator) -> None:
         out = z.copy()
         run(name, out, targets)
         assert_close(out, wanted, 8)
+
+
+def test_probabilities_of_ordered_classes(dtype: str, rng: np.random.Generator) -> None:
+    z = rng.uniform(-9, 9, (300, 7)).astype(dtype)
+    out = z.copy()
+    run("ordered_output", out, z[0])
+    # An exponential has the rounding error of its exponent, up to 7 * 9 roundings.
+    assert_close(out, ops.ordered(z.astype(WIDER[dtype])), 80)
+    np.testing.assert_allclose(out.sum(axis=1), 1, rtol=8 * np.finfo(dtype).eps)
 
 
 def test_rows(dtype: str, rng: np.random.Generator) -> None:

@@ -52,6 +52,8 @@ LABELS = {
     "one-hot": "softmax_cross_entropy",
     "soft": "softmax_cross_entropy",
     "soft of one target": "multi_softmax_cross_entropy",
+    "indices of ordered classes": "ordered_cross_entropy",
+    "soft labels of ordered classes": "ordered_cross_entropy",
     "targets": "squared_error",
     "probabilities": "logistic_cross_entropy",
     "counts": "poisson",

@@ -105,7 +105,8 @@ def evaluate(
     """Measure MODEL on the labelled rows of DATA.
 
     Scores of classes: accuracy, balanced accuracy, F1 (of the second of two classes, otherwise the
-    mean), log loss, ROC AUC, and a table by class. Scores of numbers: mean absolute error, root
+    mean), log loss, ROC AUC, of classes in rising order also the mean absolute error of ranks and
+    the quadratic kappa, and a table by class. Scores of numbers: mean absolute error, root
     mean squared error, R2; for counts and amounts (--loss poisson, tweedie, gamma) also the mean
     deviance and D2, for quantiles the pinball loss and D2, for medians D2.
 
@@ -129,7 +130,7 @@ def evaluate(
         if opened.classes is None:
             draw_against(plot, rows.y, middle(outputs), data)
         else:
-            predicted = predicted_classes(outputs, opened.threshold)
+            predicted = predicted_classes(outputs, opened.rule)
             draw_classes(plot, rows.y, outputs, opened.classes, predicted, data)
     if as_json:
         show_json(scores | ({"columns": unknowns} if unknowns else {}))

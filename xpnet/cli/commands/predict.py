@@ -237,7 +237,7 @@ def _columns(opened: "TableModel", outputs: "numpy.ndarray", proba: bool) -> lis
     if opened.several:
         labels = (outputs > 0.5).astype(int).T.tolist()
     else:
-        indices = predicted_classes(outputs, opened.threshold).tolist()
+        indices = predicted_classes(outputs, opened.rule).tolist()
         labels = [[opened.classes[index] for index in indices]]
     return labels + numbers if proba else labels
 

@@ -166,6 +166,13 @@ _what_to_predict = options.together(
         "[default: the most probable class]",
     ),
     _data(
+        "--ordered",
+        type=options.WORDS,
+        metavar="CLASSES",
+        help="Classes in rising order, such as low,middle,high, where they have one; the median "
+        "class is predicted.",
+    ),
+    _data(
         "--weight",
         "--sample-weight",
         "weight",

@@ -164,7 +164,7 @@ def validation_loss(step: Step, rows: LabeledRows) -> float:
     if isinstance(rows.X, Source):
         total, weights = total_loss(step, rows)
         return total / weights
-    if step.spec.loss != "softmax_cross_entropy":
+    if step.spec.loss not in ("softmax_cross_entropy", "ordered_cross_entropy"):
         return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
     to_numpy = step.backend.to_numpy
     probabilities = to_numpy(step.forward(rows.X))

@@ -159,7 +159,7 @@ class CrossFit:
         number : of the fold
         """
         plans = self.ensemble.plans
-        network = new_network(recipe, plans[number % len(plans)].seed)
+        network = new_network(recipe, plans[number % len(plans)].seed, rows)
         seconds = max(0.0, recipe.deadline - time.monotonic())
         network.fit(
             rows.X,

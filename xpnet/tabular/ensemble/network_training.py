@@ -12,8 +12,9 @@ from xpnet.data.sources import Source
 from xpnet.distributed import distributed_batches
 from xpnet.distributed.ranks import current_ranks
 from xpnet.distributed.sources import source_rows
+from xpnet.learning.ordered import with_thresholds
 from xpnet.models import Network
-from xpnet.models.inputs import bring
+from xpnet.models.inputs import bring, to_host
 from xpnet.models.presets import initial_values
 from xpnet.ops import Array
 from xpnet.ops.losses import smoothed
@@ -101,7 +102,7 @@ def begin_training(
             recipe.spec,
             started + LINEAR_SHARE * seconds,
         )
-    network = new_network(recipe, seed)
+    network = new_network(recipe, seed, rows)
     seconds_left = seconds - (time.monotonic() - started)
     best = BestEpoch(network, validation, recipe.patience, seconds_left, held)
     if choice is None:
@@ -109,11 +110,16 @@ def begin_training(
     return NetworkTraining(network, best, choice.best, penalized=choice.models)
 
 
-def new_network(recipe: Recipe, seed: int) -> Network:
-    """Return a network that is not trained. seed : of its initial weights, orders and dropout"""
+def new_network(recipe: Recipe, seed: int, rows: LabeledRows) -> Network:
+    """Return a network that is not trained.
+
+    seed : of its initial weights, orders and dropout; rows : its training rows
+    """
     rng = numpy.random.default_rng(seed)
     spec = replace(recipe.spec, seed=seed)
     values = initial_values(recipe.spec, rng)
+    if spec.loss == "ordered_cross_entropy":
+        values = with_thresholds(spec, values, to_host(rows.Y), to_host(rows.weight))
     backend = recipe.training_backend
     return Network(spec, values, recipe.schedule, backend=backend, dtype=spec.dtype, rng=rng)
 

@@ -1,0 +1,125 @@
+"""Tables with classes in rising order: fits, files, ONNX and C."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pandas
+import polars
+import pytest
+from helpers.c_program import compiled
+from scipy.special import expit
+from sklearn import metrics
+
+import xpnet
+from xpnet.modelfile import export_model
+
+NAMES = ["low", "middle", "high", "top"]
+SMALL: dict[str, Any] = {
+    "hidden_layer_sizes": (8,),
+    "networks": 2,
+    "members": 2,
+    "max_iter": 30,
+    "random_state": 0,
+}
+RNG = numpy.random.default_rng(0)
+ROWS = 400
+TABLE = pandas.DataFrame(
+    {
+        "size": RNG.normal(size=ROWS),
+        "weight": RNG.normal(size=ROWS),
+        "colour": RNG.choice(["red", "blue", "green"], ROWS),
+    }
+)
+SCORE = 2 * TABLE["size"] + (TABLE["colour"] == "red")
+RANKS = numpy.digitize(SCORE + RNG.logistic(size=ROWS), [-1.5, 0, 2])
+Y = pandas.Series(pandas.Categorical.from_codes(RANKS, NAMES, ordered=True))
+
+
+@pytest.fixture(scope="module")
+def model() -> xpnet.TabularClassifier:
+    """A model of an ordered categorical."""
+    return xpnet.TabularClassifier(**SMALL).fit(TABLE, Y)
+
+
+def test_it_learns_the_order_and_the_probabilities(model: Any) -> None:
+    assert model.classes_.tolist() == NAMES
+    probabilities = model.predict_proba(TABLE)
+    numpy.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    thresholds = numpy.array([-1.5, 0, 2])
+    below = numpy.hstack([expit(thresholds - SCORE.to_numpy()[:, None]), numpy.ones((ROWS, 1))])
+    true = numpy.diff(below, axis=1, prepend=0)
+    best = metrics.log_loss(RANKS, true, labels=range(4))
+    frequencies = numpy.tile(numpy.bincount(RANKS) / ROWS, (ROWS, 1))
+    constant = metrics.log_loss(RANKS, frequencies, labels=range(4))
+    loss = metrics.log_loss(RANKS, probabilities, labels=range(4))
+    assert loss < best + 0.2 * (constant - best)
+
+
+def test_each_way_to_name_the_order_gives_the_same_fit(model: Any) -> None:
+    texts = Y.astype(str)
+    named = xpnet.TabularClassifier(**SMALL, ordered=NAMES).fit(TABLE, texts)
+    enum = polars.Series(texts.tolist(), dtype=polars.Enum(NAMES))
+    of_enum = xpnet.TabularClassifier(**SMALL).fit(TABLE, enum)
+    for other in (named, of_enum):
+        assert other.classes_.tolist() == NAMES
+        numpy.testing.assert_array_equal(other.predict_proba(TABLE), model.predict_proba(TABLE))
+    unordered = xpnet.TabularClassifier(**SMALL, ordered=False).fit(TABLE, Y)
+    assert unordered.classes_.tolist() == sorted(NAMES)
+
+
+def test_the_median_or_the_most_probable_class(model: Any) -> None:
+    sums = model.predict_proba(TABLE).cumsum(axis=1)
+    medians = [next(k for k in range(4) if row[k] >= 0.5) for row in sums]
+    numpy.testing.assert_array_equal(model.predict(TABLE), numpy.array(NAMES)[medians])
+    mode = xpnet.TabularClassifier(**SMALL, ordered_prediction="mode").fit(TABLE, Y)
+    most_probable = mode.predict_proba(TABLE).argmax(axis=1)
+    numpy.testing.assert_array_equal(mode.predict(TABLE), numpy.array(NAMES)[most_probable])
+
+
+def test_files_keep_the_order_and_a_refinement_goes_on(model: Any, tmp_path: Path) -> None:
+    model.save(tmp_path / "model.safetensors")
+    opened = xpnet.load(tmp_path / "model.safetensors")
+    numpy.testing.assert_array_equal(opened.predict(TABLE), model.predict(TABLE))
+    numpy.testing.assert_array_equal(opened.predict_proba(TABLE), model.predict_proba(TABLE))
+    later = pandas.Series(pandas.Categorical.from_codes(3 - RANKS, NAMES, ordered=True))
+    refinement = opened.refine(TABLE, later, learning_rate_share=1.0)
+    assert refinement.loss_after < refinement.loss_before
+    assert opened.classes_.tolist() == NAMES
+
+
+@pytest.mark.parametrize("choice", ["median", "mode"])
+def test_onnx_has_the_same_probabilities_and_labels(choice: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    for names in (NAMES, NAMES[:2]):
+        y = numpy.array(NAMES)[RANKS.clip(0, len(names) - 1)]
+        model = xpnet.TabularClassifier(**SMALL, ordered=names, ordered_prediction=choice)
+        model.fit(TABLE, y)
+        model.export_onnx(tmp_path / "model.onnx")
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+        columns = {name: TABLE[[name]].to_numpy() for name in TABLE}
+        label, probabilities = session.run(["label", "probabilities"], columns)
+        numpy.testing.assert_allclose(probabilities, model.predict_proba(TABLE), atol=1e-5)
+        assert (label == model.predict(TABLE)).mean() > 0.99  # but for sums next to 1/2
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="a C compiler is needed")
+@pytest.mark.slow
+def test_c_has_the_same_probabilities(model: Any, tmp_path: Path) -> None:
+    rows = TABLE.to_numpy().tolist()
+    found = compiled(model, rows, 4, tmp_path)
+    numpy.testing.assert_allclose(found, model.predict_proba(TABLE), atol=1e-5)
+    export_model(model, tmp_path / "again.c")
+    assert '"middle"' in (tmp_path / "again.c").read_text()
+
+
+def test_a_threshold_and_an_order_are_refused_together() -> None:
+    model = xpnet.TabularClassifier(**SMALL, threshold=0.5)
+    with pytest.raises(xpnet.errors.InputError, match="threshold"):
+        model.fit(TABLE, pandas.Categorical.from_codes((RANKS > 1).astype(int), NAMES[:2], True))
+
+
+def test_a_class_that_the_order_misses_is_refused() -> None:
+    with pytest.raises(xpnet.errors.InputError, match="'top' is missing"):
+        xpnet.TabularClassifier(**SMALL, ordered=NAMES[:3]).fit(TABLE, Y)

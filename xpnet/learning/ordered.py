@@ -1,0 +1,219 @@
+"""Ordered classes: their order, and how they are learned and predicted.
+
+The network has a score and thresholds that rise, as ``xpnet.ops.ordered`` describes them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy
+
+from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend.spec import Loss
+from xpnet.errors import InputError
+from xpnet.learning.targets import ClassTargets, Targets, labels_at
+from xpnet.ops import Array
+from xpnet.typing import ArrayLike
+
+Order: TypeAlias = Sequence[object] | numpy.ndarray | bool | None
+"""The parameter ``ordered``: the classes in rising order; None for the order of an ordered
+categorical of pandas or polars, False for no order."""
+
+Choice = Literal["median", "mode"]
+"""Which of ordered classes is predicted: the median class or the most probable one."""
+
+
+def order_of(ordered: Order, y: object) -> numpy.ndarray | None:
+    """Return the classes in rising order, (classes,); None where they have no order.
+
+    ordered : the parameter; y : labels as a user passes them
+
+    Raises InputError for an order that names a class twice.
+    """
+    if ordered is None:
+        categories = _order_of_categories(y)
+        return None if categories is None else _as_labels(categories)
+    if isinstance(ordered, bool | numpy.bool_):
+        if ordered:
+            raise InputError(
+                "`ordered` must hold the classes in rising order, or be None or False; got True. "
+                "Pass, for example, ordered=['low', 'middle', 'high']."
+            )
+        return None
+    classes = _as_labels(ordered)
+    labels = classes.tolist()
+    twice = [label for label in labels if labels.count(label) > 1] if classes.ndim == 1 else []
+    if classes.ndim != 1 or len(classes) < 2 or twice:
+        raise InputError(
+            "`ordered` must hold two classes or more in rising order, each once; got "
+            f"{f'{twice[0]!r} twice' if twice else repr(labels)}. Pass, for example, "
+            "ordered=['low', 'middle', 'high']."
+        )
+    return classes
+
+
+def ordered_classes(labels: numpy.ndarray, order: numpy.ndarray) -> numpy.ndarray:
+    """Return the classes that some rows have, in rising order.
+
+    labels : (classes,) that rows have, each once
+
+    Raises InputError for a label that the order misses.
+    """
+    known = set(order.tolist())
+    missing = [label for label in labels.tolist() if label not in known]
+    if missing:
+        raise InputError(
+            f"`ordered` must hold every class of y; {missing[0]!r} is missing in "
+            f"{order.tolist()!r}. Add it at its place."
+        )
+    present = set(labels.tolist())
+    classes = numpy.array([label in present for label in order.tolist()], bool)
+    if classes.sum() < 2:
+        raise InputError(
+            f"`y` must hold two classes or more; got {labels.tolist()} alone. Add rows of another "
+            "class."
+        )
+    return order[classes]
+
+
+def indices_in(classes: numpy.ndarray, y: numpy.ndarray) -> numpy.ndarray:
+    """Return the index of each label among classes in any order, (rows,) int64.
+
+    Labels that are no classes get some index.
+    """
+    sorter = numpy.argsort(classes)
+    places = numpy.searchsorted(classes, y, sorter=sorter).clip(0, len(classes) - 1)
+    return sorter[places]
+
+
+def median_classes(probabilities: numpy.ndarray) -> numpy.ndarray:
+    """Return the index of the lowest class up to which the probabilities add up to 1/2: (rows,).
+
+    probabilities : (rows, classes), lowest class first
+    """
+    indices: numpy.ndarray = (probabilities[:, :-1].cumsum(axis=1) < 0.5).sum(axis=1)
+    return indices
+
+
+def first_thresholds(Y: numpy.ndarray, weight: numpy.ndarray | None, classes: int) -> numpy.ndarray:
+    """Return the biases of the last layer with which a network predicts the frequencies of classes.
+
+    One row more of each class keeps them finite.
+
+    Y : (rows,) class indices or (rows, classes) shares; weight : (rows,) or None
+    returns (classes,) float64, as ``xpnet.ops.ordered`` takes them
+    """
+    if Y.ndim == 1:
+        counts = numpy.bincount(Y, weight, minlength=classes)
+    else:
+        counts = Y.sum(axis=0) if weight is None else weight @ Y
+    above = (counts + 1)[::-1].cumsum()[::-1]
+    logits = numpy.log(above[1:] / (above[0] - above[1:]))
+    gaps = -numpy.diff(logits)
+    return numpy.concatenate([logits[:1], numpy.log(numpy.expm1(gaps)), [0.0]])
+
+
+def with_thresholds(
+    spec: NetworkSpec,
+    values: Mapping[str, numpy.ndarray],
+    Y: numpy.ndarray,
+    weight: numpy.ndarray | None,
+) -> dict[str, numpy.ndarray]:
+    """Return first parameters whose thresholds fit the frequencies of ordered classes; those of
+    other classes are as they were.
+    """
+    if spec.loss != "ordered_cross_entropy":
+        return dict(values)
+    name = spec.bias_names[-1]
+    bias = first_thresholds(Y, weight, spec.widths[-1])
+    return {**values, name: numpy.broadcast_to(bias, values[name].shape).copy()}
+
+
+@dataclass(frozen=True, eq=False)
+class OrderedTargets(ClassTargets):
+    """Targets that are ordered classes. classes : in rising order; choice : what is predicted"""
+
+    choice: Choice = "median"
+
+    @property
+    def outputs(self) -> int:
+        """See `Targets.outputs`."""
+        return len(self.classes)
+
+    @property
+    def loss(self) -> Loss:
+        """See `Targets.loss`."""
+        return "ordered_cross_entropy"
+
+    def encode(self, y: numpy.ndarray) -> numpy.ndarray:
+        """See `Targets.encode`."""
+        return indices_in(self._labels, y)
+
+    def labels(self, outputs: Array, backend: Backend, *, on_host: bool) -> Array:
+        """See `ClassTargets.labels`."""
+        if self.choice == "mode":
+            return super().labels(outputs, backend, on_host=on_host)
+        xp = backend.xp
+        below = xp.cumulative_sum(outputs[:, :-1], axis=1) < 0.5
+        indices = xp.sum(xp.astype(below, xp.int64), axis=1)
+        return labels_at(indices, self._labels, backend, on_host=on_host)
+
+    @property
+    def _labels(self) -> numpy.ndarray:
+        """Return the classes, which are those of one target."""
+        assert isinstance(self.classes, numpy.ndarray)
+        return self.classes
+
+
+def learn_ordered(
+    y: numpy.ndarray,
+    order: numpy.ndarray,
+    earlier: ClassTargets | None,
+    *,
+    incremental: bool,
+    must_be_same: bool,
+) -> OrderedTargets:
+    """Return the meaning of labels of ordered classes; the arguments are those of `learn_classes`.
+
+    order : the classes in rising order, those that y lacks among them
+
+    Raises InputError for several targets and for a label that the order misses, ValueError for
+    labels that do not fit those seen before.
+    """
+    if y.ndim != 1:
+        raise InputError(
+            f"`y` must hold one label for each row where classes are ordered; got shape "
+            f"{tuple(y.shape)}. Leave ordered out, or pass one column."
+        )
+    labels = numpy.unique(y)
+    if earlier is None:
+        present = ordered_classes(labels, order)
+        return OrderedTargets(order if incremental else present)
+    targets = OrderedTargets(earlier.classes)
+    if must_be_same:
+        targets.check_same(y)
+    else:
+        targets.check_known(y)
+    return targets
+
+
+def order_before(targets: Targets) -> numpy.ndarray | None:
+    """Return the order of the classes of a fit before, None where they had none."""
+    return targets._labels if isinstance(targets, OrderedTargets) else None
+
+
+def _order_of_categories(y: object) -> list[object] | None:
+    """Return the categories of an ordered categorical, lowest first; None for other labels."""
+    dtype = getattr(y, "dtype", None)
+    if getattr(dtype, "ordered", False) and hasattr(dtype, "categories"):  # pandas
+        return list(dtype.categories)  # type: ignore[union-attr]
+    if type(dtype).__name__ == "Enum" and hasattr(dtype, "categories"):  # polars
+        return dtype.categories.to_list()  # type: ignore[union-attr]
+    return None
+
+
+def _as_labels(classes: ArrayLike) -> numpy.ndarray:
+    """Return classes as an array of labels: text, numbers, or objects."""
+    values = numpy.asarray(classes)
+    return values if values.dtype.kind in "biufU" else numpy.asarray(classes, dtype=object)
