@@ -11,11 +11,16 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from helpers.command_line import Run, check_one_line
+from sklearn.base import clone
 
 import xpnet
-from xpnet.cli import training
-from xpnet.cli.reading import EncodedRows, TableRows
-from xpnet.data import frames, open_data, sources
+from xpnet.cli.reading import TableRows
+from xpnet.data import open_data, sources
+from xpnet.data.sources import Source
+from xpnet.tabular.rows import large_tables
+from xpnet.tabular.rows.division import RowLinks
+from xpnet.tabular.rows.fit_rows import CountedRows, WeightedTargets
+from xpnet.tabular.rows.large_tables import EncodedRows
 
 pytestmark = pytest.mark.slow
 
@@ -25,9 +30,11 @@ ROWS = 1200
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is larger than memory."""
-    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 1000)
+    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 1000)
     monkeypatch.setattr(sources, "BUFFER_ROWS", 200)
-    monkeypatch.setattr(training, "MAX_ENCODED", 1000)
+    monkeypatch.setattr(large_tables, "MAX_ENCODED", 1000)
+    monkeypatch.setattr(large_tables, "SAMPLE_ROWS", 700)
+    monkeypatch.setattr(large_tables, "BLOCK_ROWS", 50)
 
 
 def columns(**others: Any) -> dict[str, Any]:
@@ -113,7 +120,10 @@ def test_the_answers_do_not_depend_on_blocks(run: Run, monkeypatch: pytest.Monke
     write(given)
     found = trained(run, "--model", "tabular", "--epochs", "3")
     said = "the table is read again for each epoch, since its encoded rows would take much memory"
-    assert found["data"]["notes"] == [said]
+    assert found["data"]["notes"] == [
+        said,
+        "encodings are those of 394 of 787 rows, at even distances",
+    ]
     assert (found["model"]["networks"], found["model"]["members"]) == (2, 4)
     by_blocks = run("predict", "m", "rows", "--proba", "--id", "when").stdout
     assert by_blocks.splitlines()[1].startswith("2020-01-01,")
@@ -121,19 +131,17 @@ def test_the_answers_do_not_depend_on_blocks(run: Run, monkeypatch: pytest.Monke
     shell = np.array([line.split(",")[2:] for line in by_blocks.splitlines()[1:]], dtype=float)
     np.testing.assert_allclose(xpnet.load("m").predict_proba(frame), shell, atol=1e-6)
     scores = json.loads(run("evaluate", "m", "rows", "--json").stdout)
-    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 10**9)
+    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 10**9)
     assert run("predict", "m", "rows", "--proba", "--id", "when").stdout == by_blocks
     assert json.loads(run("evaluate", "m", "rows", "--json").stdout) == scores
 
 
-def test_a_table_that_fits_into_memory_once_it_is_encoded_has_all_members(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_of_few_rows_is_encoded_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write(columns())
-    monkeypatch.setattr(training, "MAX_ENCODED", 2**26)
-    monkeypatch.setattr(training, "SAMPLE_ROWS", 2000)
+    monkeypatch.setattr(large_tables, "MAX_ENCODED", 2**26)
+    monkeypatch.setattr(large_tables, "SAMPLE_ROWS", 2000)
     trained(run, "--model", "tabular", "--members", "2", "--epochs", "3")
-    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 10**9)
+    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 10**9)
     by_blocks = xpnet.load("m")
     trained(run, "--model", "tabular", "--members", "2", "--epochs", "3")
     frame = pandas.read_parquet("rows")
@@ -151,7 +159,10 @@ def test_encoded_rows_are_all_rows_once(run: Run) -> None:
         frame, ["a", "b", "colour"], chosen, np.flatnonzero(chosen).astype(float), None
     )
     encoder = xpnet.TableEncoder(bins=None).fit(rows.take(slice(None, None, 3)).table())
-    source = EncodedRows(rows, encoder, "float32")
+    counted = CountedRows(
+        rows.file_rows, len(rows), WeightedTargets(None, rows.y, None), RowLinks()
+    )
+    source = EncodedRows(counted, encoder, "float32")
     whole = encoder.transform(pandas.read_parquet("rows")[rows.features][chosen])
     np.testing.assert_array_equal(source.whole(), whole)
     for block in reversed(range(source.blocks)):
@@ -162,7 +173,7 @@ def test_encoded_rows_are_all_rows_once(run: Run) -> None:
 
 def test_learned_of_some_rows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write(columns())
-    monkeypatch.setattr(training, "SAMPLE_ROWS", 100)
+    monkeypatch.setattr(large_tables, "SAMPLE_ROWS", 100)
     found = trained(run)
     assert found["data"]["notes"][-1] == "encodings are those of 99 of 787 rows, at even distances"
     assert found["scores"]["test"]["accuracy"] > 0.9
@@ -215,35 +226,37 @@ def test_stores(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert trained(run, data=name)["scores"]["test"]["rows"] == 300
     by_blocks = run("predict", "m", name).stdout
     assert json.loads(run("evaluate", "m", name, "--json").stdout)["accuracy"] > 0.95
-    monkeypatch.setattr(frames, "LARGE_TABLE_BYTES", 10**9)
+    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 10**9)
     assert run("predict", "m", name).stdout == by_blocks
 
 
-@pytest.mark.parametrize(
-    "firms, sampled, numbers, limit",
-    [(300, 2**16, 500, 1.0), (300, 2**16, 2**26, 1.0), (150, 700, 2**26, 0.92)],
-    ids=["blocks", "memory", "sample"],
-)
+@pytest.mark.parametrize("numbers", [500, 2**26], ids=["blocks", "memory"])
 def test_no_mean_target_tells_a_row_its_own_target(
-    run: Run,
-    monkeypatch: pytest.MonkeyPatch,
-    firms: int,
-    sampled: int,
-    numbers: int,
-    limit: float,
+    monkeypatch: pytest.MonkeyPatch, numbers: int
 ) -> None:
-    # The targets of a firm's rows are alike, and most of a target is noise. The mean over the few
-    # rows of a firm, the row itself among them, tells this noise; that over the others does not.
-    # With the row itself, new rows had errors of 1.11, 1.17 and 0.97 times the variance, those for
-    # validation of 0.47 and 0.70 in memory; without it, of 0.97, 0.95 and 0.88 in both.
+    """The rows that the encoder learns from have the means over other rows, as `fit_transform`
+    gives them, and all others have those of new rows.
+    """
+    monkeypatch.setattr(large_tables, "MAX_ENCODED", numbers)
     rng = np.random.default_rng(0)
-    firm = rng.permutation(np.arange(ROWS) % firms)
-    targets = rng.normal(size=firms)[firm] + 2 * rng.normal(size=ROWS)
-    write({"firm": np.char.add("f", firm.astype(str)), "y": targets})
-    monkeypatch.setattr(training, "SAMPLE_ROWS", sampled)
-    monkeypatch.setattr(training, "MAX_ENCODED", numbers)
-    found = trained(run, "--model", "tabular", "--epochs", "30", "--patience", "30")
-    error = found["scores"]["test"]["rmse"] ** 2 / np.var(targets)
-    assert error < limit
-    # The loss is half of the squared error of targets whose variance is 1.
-    assert 2 * min(found["history"]["validation_loss"]) > 0.9 * error
+    firm = rng.permutation(np.arange(ROWS) % 150)
+    y = rng.normal(size=150)[firm] + 2 * rng.normal(size=ROWS)
+    table = pandas.DataFrame({"firm": np.char.add("f", firm.astype(str))})
+    rows = CountedRows(table, ROWS, WeightedTargets(None, y[:, None], None), RowLinks())
+    encoder = xpnet.TableEncoder(binning="tree", task="regression", random_state=0)
+    divided = large_tables.encode_large(
+        encoder,
+        rows,
+        None,
+        fraction=0.0,
+        are_classes=False,
+        dtype="float32",
+        random_state=np.random.RandomState(0),
+    )
+    X = divided.rows.X
+    assert isinstance(X, Source) == (numbers == 500)
+    X = X.whole() if isinstance(X, Source) else X
+    of_new_rows = encoder.transform(table)
+    assert (X[::2] != of_new_rows[::2]).any(axis=1).mean() > 0.5
+    np.testing.assert_array_equal(X[1::2], of_new_rows[1::2])
+    np.testing.assert_array_equal(X[::2], clone(encoder).fit_transform(table[::2], y[::2]))

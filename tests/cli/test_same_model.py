@@ -1,5 +1,6 @@
 """`xpnet train` and Python fit the same model to the bit, from a file and from a frame of it."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pyarrow import csv, parquet
 import xpnet
 
 ROWS = 260
-SMALL: dict[str, Any] = {"max_iter": 3, "hidden_layer_sizes": (6,), "networks": 2, "members": 2}
+SMALL: dict[str, Any] = {"max_iter": 3, "hidden_layer_sizes": (6,), "members": 2, "n_jobs": 1}
 """Parameters of the estimators; the options that mean them follow."""
 OPTIONS = ("--epochs", "3", "--hidden", "6", "--members", "2", "--quality", "3")
 
@@ -75,20 +76,47 @@ def trained_by_python(target: str, columns: dict[str, str], library: str) -> Any
     if "time" in columns:
         rows["time"] = columns["time"]
     kind = xpnet.TabularClassifier if target == "label" else xpnet.TabularRegressor
-    return kind(**SMALL, random_state=0).fit(X, frame[target].to_numpy(), **rows)
+    return kind(**SMALL, random_state=0).fit(X, numpy.array(frame[target].tolist()), **rows)
 
 
 def trained_by_command(run: Run, target: str, columns: dict[str, str], ending: str) -> Any:
     """Return the model that `xpnet train` writes for a file with the same rows."""
     data = pyarrow.Table.from_pandas(table(), preserve_index=False)
-    (csv.write_csv if ending == "csv" else parquet.write_table)(data, f"rows.{ending}")
+    if ending == "csv":
+        csv.write_csv(data, "rows.csv")
+    else:
+        parquet.write_table(data, "rows.parquet", row_group_size=37)
     parts = [part for name, column in columns.items() for part in (f"--{name}", column)]
     other = "price" if target == "label" else "label"
     run(
         *("train", f"rows.{ending}", "--target", target, "--drop", other, *parts, *OPTIONS),
-        *("--test", f"rows.{ending}", "-o", "model.safetensors"),
+        *("--test", f"rows.{ending}", "-o", "model.safetensors", "--metrics-json", "metrics.json"),
     )
     return xpnet.load("model.safetensors")
+
+
+SIZES = {
+    "small": (2**26, 2**25),
+    "encoded once": (1000, 2**25),
+    "encoded for each epoch": (1000, 1000),
+}
+"""The bytes from which a table is large, and the numbers of it that are encoded at once."""
+
+
+@pytest.fixture(params=SIZES)
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Take the table for small or for large; blocks and chunks are small, too."""
+    large, encoded = SIZES[request.param]
+    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE_BYTES", large)
+    for name, value in {
+        "MAX_ENCODED": encoded,
+        "SAMPLE_ROWS": 150,
+        "BLOCK_ROWS": 50,
+        "MIN_CHUNK_ROWS": 20,
+        "MAX_CHUNK_ROWS": 20,
+    }.items():
+        monkeypatch.setattr(f"xpnet.tabular.rows.large_tables.{name}", value)
+    return str(request.param)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -96,16 +124,27 @@ def trained_by_command(run: Run, target: str, columns: dict[str, str], ending: s
     ("ending", "library"), [("csv", "pandas"), ("csv", "polars"), ("parquet", "pyarrow")]
 )
 def test_python_and_the_command_fit_the_same_model(
-    run: Run, case: str, ending: str, library: str
+    run: Run, case: str, ending: str, library: str, size: str
 ) -> None:
     target, columns = CASES[case]
     by_command = trained_by_command(run, target, columns, ending)
     by_python = trained_by_python(target, columns, library)
+    notes = json.dumps(json.loads(Path("metrics.json").read_text())["data"]["notes"])
+    assert ("at even distances" in notes) == (size != "small")
+    assert ("read again for each epoch" in notes) == (size == "encoded for each epoch")
     assert len(by_command.networks_) == len(by_python.networks_) == 2
     for one, other in zip(by_command.networks_, by_python.networks_, strict=True):
         for name, values in other.params.items():
             numpy.testing.assert_array_equal(one.params[name], values, err_msg=name)
     assert by_command.best_epochs_ == by_python.best_epochs_
+    by_command.extra = by_python.extra = {}  # the command adds the name of the target
+    # The command asks for the importances, which files hold then.
+    importances = [getattr(one, "feature_importances_", None) for one in (by_command, by_python)]
+    numpy.testing.assert_array_equal(*importances)
+    by_command.save("command.safetensors")
+    by_python.save("python.safetensors")
+    written = [Path(f"{name}.safetensors").read_bytes() for name in ("command", "python")]
+    assert written[0] == written[1]
     X = table()
     numpy.testing.assert_array_equal(by_command.predict(X), by_python.predict(X))
 

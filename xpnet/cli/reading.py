@@ -4,7 +4,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -30,15 +29,14 @@ from xpnet.data.frame_forms import (
 )
 from xpnet.data.frames import Frame, is_text
 from xpnet.data.readers.text import TextFile
-from xpnet.data.sources import Source
 from xpnet.errors import DataFileError, InputError
 from xpnet.learning.exposure import MAX_OFFSET
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning, learn_table, read_table
 from xpnet.tabular.columns.records import Table
-from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.encodings.training_inputs import InputMeans
+from xpnet.tabular.rows.coded_labels import CodedLabels
 from xpnet.tabular.rows.division import RowLinks, folds_to_measure, split_off_rows, times_of
+from xpnet.tabular.rows.file_rows import FileRows
 
 MAX_COLUMNS = 100_000
 """Maximum columns of a table: each takes about 0.1 ms when it is encoded."""
@@ -209,13 +207,24 @@ class TableRows:
         """Return the indices of about ``maximum`` rows, at even distances."""
         return numpy.arange(0, len(self), -(-len(self) // maximum))
 
+    @property
+    def places(self) -> numpy.ndarray:
+        """Return the rows of the frame that these are: (rows,) int."""
+        return numpy.flatnonzero(self.chosen)
+
+    @property
+    def file_rows(self) -> FileRows:
+        """Return the table of the features, which is read when it is needed."""
+        return FileRows(self.frame, self.features, self.places, self.forms)
+
+    @property
+    def labels(self) -> CodedLabels | numpy.ndarray:
+        """Return the labels of classes, or numbers, as estimators take them."""
+        return self.y if self.classes is None else CodedLabels(self.classes, self.y)
+
     def table(self) -> pyarrow.Table:
         """Return all rows as one table."""
         return pyarrow.concat_tables(self.tables()).unify_dictionaries()
-
-    def table_with_forms(self) -> Table:
-        """Return all rows as one table, which knows the forms of its columns."""
-        return replace(table_of(self.table()), forms=self.forms)
 
     def check_cells(self, unreadable: str = "error") -> None:
         """Raise DataFileError for a cell of text that does not have the form of its column.
@@ -270,19 +279,16 @@ class TableRows:
 
     def numbered_tables(self, blocks: Iterable[int] | None = None) -> Iterator["NumberedRows"]:
         """Yield the rows with their numbers. blocks : of the frame; None for all"""
-        places = numpy.cumsum(self.chosen) if self.factors is not None else None
-        for block in range(self.frame.blocks) if blocks is None else blocks:
-            first = int(self.frame.starts[block])
-            for batch in self.frame.batches(block, self.features):
-                own = numpy.flatnonzero(self.chosen[first : first + len(batch)])
-                if len(own):
-                    table = pyarrow.Table.from_batches([batch.take(pyarrow.array(own))])
-                    numbers = self.frame.first_row + first + own
-                    if self.factors is None or places is None:
-                        yield NumberedRows(table, numbers)
-                    else:
-                        yield NumberedRows(table, numbers, self.factors[places[first + own] - 1])
-                first += len(batch)
+        places = self.places
+        if blocks is not None:
+            block_of_row = numpy.searchsorted(self.frame.starts, places, side="right") - 1
+            places = places[numpy.isin(block_of_row, list(blocks))]
+        for batch, own in self.file_rows.pieces(places):
+            table = pyarrow.Table.from_batches([batch])
+            factors = self.factors
+            if factors is not None:
+                factors = factors[numpy.searchsorted(self.places, own)]
+            yield NumberedRows(table, self.frame.first_row + own, factors)
 
 
 class NumberedRows(NamedTuple):
@@ -294,37 +300,6 @@ class NumberedRows(NamedTuple):
     table: pyarrow.Table
     numbers: numpy.ndarray
     factors: numpy.ndarray | None = None
-
-
-class EncodedRows(Source):
-    """Inputs of a network: rows that are encoded as they are read.
-
-    encoder : fitted; means : the mean targets of training rows; none for other rows
-    """
-
-    def __init__(
-        self, rows: TableRows, encoder: TableEncoder, dtype: str, means: Sequence[InputMeans] = ()
-    ) -> None:
-        self.rows: TableRows = rows
-        self.encoder = encoder
-        self.own_means = [of_input.of_fitted_rows() for of_input in means]
-        self.dtype: numpy.dtype = numpy.dtype(dtype)
-        counts = [
-            numpy.count_nonzero(rows.chosen[start:end])
-            for start, end in pairwise(rows.frame.starts)
-        ]
-        self.starts: numpy.ndarray = numpy.cumsum([0, *counts])
-        self.shape: tuple[int, int] = (len(rows), len(encoder.get_feature_names_out()))
-
-    def parts(self, block: int) -> Iterator[numpy.ndarray]:
-        """Yield the rows of a block, some thousand at a time."""
-        first = int(self.starts[block])
-        for table in self.rows.tables([block]):
-            X = numpy.asarray(self.encoder.transform(table))
-            for means in self.own_means:
-                means.write(X, first)
-            first += len(X)
-            yield X.astype(self.dtype, copy=False)
 
 
 def split(rows: TableRows, fraction: float, seed: int, option: str) -> tuple[TableRows, TableRows]:

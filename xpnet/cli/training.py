@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 import numpy
-import pyarrow
 
 from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor, __version__
 from xpnet.cli.options import option_name
 from xpnet.cli.output import as_options
 from xpnet.cli.progress import ProgressLines
 from xpnet.cli.reading import (
-    EncodedRows,
     TableRows,
     read_columns,
     read_links,
@@ -44,7 +42,6 @@ from xpnet.cli.resuming import SameRun
 from xpnet.cli.scores import baseline_scores, rare_class_note, scores_of, single_rows_note
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import TableModel
-from xpnet.data import frames
 from xpnet.data.cells.forms import ColumnForm, LearnedForm
 from xpnet.data.cells.gaps import ALL_COLUMNS
 from xpnet.data.cells.numbers import NumberFormat
@@ -54,17 +51,9 @@ from xpnet.data.readers.text import TextFile
 from xpnet.data.task import Task, choose_task, numbers_of
 from xpnet.distributed import current_ranks
 from xpnet.errors import XpnetError
-from xpnet.learning.exposure import rates_of
 from xpnet.learning.scores import Scores, mean_scores
 from xpnet.tabular.base import Tabular
-from xpnet.tabular.encodings.column_fit import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
 from xpnet.training import Callback, Progress, TrainingState
-
-SAMPLE_ROWS = 2**16
-"""Maximum rows that the encoder of a large table learns from."""
-
-MAX_ENCODED = 2**25
-"""Maximum numbers of a large table that are in memory at once when they are encoded."""
 
 MEASURED_ROWS = 2**18
 """Maximum training rows that scores are measured on, at even distances."""
@@ -193,7 +182,7 @@ def _complete(report: Report, model: Tabular, rows: TableRows, settings: TrainSe
 
     rows : the training rows
     """
-    notes = [*rows.frame.notes, suffix_note(settings.output)]
+    notes = [*rows.frame.notes, *model.get_fitted_state().notes, suffix_note(settings.output)]
     notes += [
         f"{name}: {as_options(note)}"
         for name, note in model.encoder_.notes_.items()
@@ -452,12 +441,10 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
         # The report has notes of these.
         warnings.filterwarnings("ignore", message="Column ")
         warnings.filterwarnings("ignore", message="`y` has classes of one row")
-        if rows.frame.rows * len(rows.frame.schema) * 8 > frames.LARGE_TABLE_BYTES:
-            return _fit_encoded(model, rows, settings)
         exposure = {} if rows.factors is None else {"exposure": rows.factors}
         return model.fit(
-            rows.table_with_forms(),  # type: ignore[arg-type]  # a table that is read already
-            rows.y if classes is None else classes[rows.y],
+            rows.file_rows,  # type: ignore[arg-type]  # a table of the library's own
+            rows.labels,  # type: ignore[arg-type]
             sample_weight=rows.weight,
             groups=rows.links.groups,
             time=rows.links.time,
@@ -471,74 +458,6 @@ def _weights_by_class(weights: dict[str, float], classes: numpy.ndarray) -> dict
     by_class = numpy.ones(len(classes))
     by_class[indices] = list(weights.values())
     return dict(zip(classes.tolist(), by_class.tolist(), strict=True))
-
-
-def _fit_encoded(model: Any, rows: TableRows, settings: TrainSettings) -> Tabular:
-    """Fit on a large table, whose rows are encoded some at a time.
-
-    They are encoded once, or for each epoch if they would take too much memory; notes say so.
-    """
-    if rows.factors is not None:
-        return _fit_rates(model, rows, settings)
-    max_width = MAX_ENCODED // (len(rows) * len(rows.features))  # columns made of each column
-    by_blocks = max_width == 0
-    # Rows for validation are not copied here. Several networks in memory each choose their own.
-    is_linked = rows.links.groups is not None or rows.links.time is not None
-    divides_here = by_blocks or is_linked or model.networks == 1
-    fraction = settings.validation_size if divides_here else 0.0
-    training, validation = split(rows, fraction, settings.seed, "--validation-size")
-    places = training.sampled(SAMPLE_ROWS)
-    sample = training.take(places)
-    encoder = _new_encoder(model, sample, settings.seed, max_width, len(training), len(rows))
-    means = encoder.fit_sample(sample.table_with_forms(), sample.y, sample.links, places)
-    pyarrow.default_memory_pool().release_unused()  # the rows need what the sample took
-    if by_blocks:
-        rows.frame.notes.append(
-            "the table is read again for each epoch, since its encoded rows would take much memory"
-        )
-    if len(sample) < len(training):
-        rows.frame.notes.append(
-            f"encodings are those of {len(sample):,} of {len(training):,} rows, at even distances"
-        )
-    parts: list[Any] = [
-        EncodedRows(training, encoder, settings.dtype, means),
-        EncodedRows(validation, encoder, settings.dtype),
-    ]
-    X, X_val = parts if by_blocks else [part.whole() for part in parts]
-    labelled: dict[str, object] = {"sample_weight": training.weight, "means": means}
-    if len(validation):
-        labelled |= {
-            "X_val": X_val,
-            "y_val": validation.y,
-            "sample_weight_val": validation.weight,
-        }
-    return model.fit_encoded(encoder, X, training.y, classes=rows.classes, **labelled)
-
-
-def _fit_rates(model: TabularRegressor, rows: TableRows, settings: TrainSettings) -> Tabular:
-    """Fit on the rates of a large table whose rows have exposures."""
-    assert rows.factors is not None
-    loss = model._numeric_loss()
-    of_rates = rates_of(rows.y, rows.weight, rows.factors, loss, "--weight")
-    weight = None if of_rates.weight is None else numpy.asarray(of_rates.weight)
-    rates = replace(rows, y=numpy.asarray(of_rates.y), weight=weight, factors=None)
-    fitted = _fit_encoded(model, rates, settings).get_fitted_state()
-    return model.set_fitted_state(fitted.with_residuals_per_exposure(weight))
-
-
-def _new_encoder(
-    model: Tabular, sample: TableRows, seed: int, max_width: int, training_rows: int, all_rows: int
-) -> TableEncoder:
-    """Return an encoder for a sample of the training rows.
-
-    max_width : maximum columns that each column may become
-    """
-    bins: int | None = min(max_width, MAX_TREE_BINS) if max_width >= MIN_BINS else None
-    encoder = model.new_encoder(seed, "auto" if len(sample) == training_rows else bins)
-    assert isinstance(encoder, TableEncoder)  # no option of the command names another
-    max_categories = max(GUARANTEED_CATEGORIES, MAX_ENCODED // all_rows)
-    encoder.max_categories = min(encoder.max_categories, max_categories)
-    return encoder
 
 
 def _callbacks(

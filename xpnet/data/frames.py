@@ -10,9 +10,6 @@ from pyarrow import types
 BATCH_ROWS = 2**14
 """Maximum rows of a batch."""
 
-LARGE_TABLE_BYTES = 2**26
-"""Size from which on a table, as numbers or as text, is read block by block by the command line."""
-
 TEXT = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
 """The type of text that is to stay text, even if it spells numbers or dates."""
 

@@ -18,10 +18,9 @@ from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.learning.parameters import check_parameters, check_together
 from xpnet.learning.weights import none_if_uniform, nonzero_rows
-from xpnet.models.inputs import check_no_loader, like_rows, require
+from xpnet.models.inputs import check_no_loader, like_rows, require, to_host
 from xpnet.tabular.columns.reading import ReadingRules
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.encodings.training_inputs import InputMeans
 from xpnet.tabular.ensemble.best_epoch import still_falls
 from xpnet.tabular.ensemble.cross_fit import CrossFit, needs_cross_fit
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
@@ -38,6 +37,7 @@ from xpnet.tabular.refinement import (
     refine_networks,
     refinement_of,
 )
+from xpnet.tabular.rows.coded_labels import CheckedTargets, CodedLabels
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import (
     Fold,
@@ -57,6 +57,7 @@ from xpnet.tabular.rows.fit_rows import (
     fit_encoder,
     select,
 )
+from xpnet.tabular.rows.large_tables import encode_large, is_large
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import Interrupts, LabeledRows
 from xpnet.typing import Array, ArrayLike, TableLike, Transformer
@@ -105,18 +106,18 @@ class Tabular(FittedAttributes, TabularParameters):
     """
 
     @abstractmethod
-    def _checked_targets(self, y: ArrayLike, name: str) -> numpy.ndarray:
-        """Return targets as an array, if their values are allowed. name : of the argument"""
+    def _checked_targets(self, y: ArrayLike, name: str) -> CheckedTargets:
+        """Return targets, if their values are allowed. name : of the argument"""
 
     @abstractmethod
-    def _learned_targets(self, y: numpy.ndarray, passed: object) -> TargetCoding:
+    def _learned_targets(self, y: CheckedTargets, passed: object) -> TargetCoding:
         """Return the coding of the targets, learned from those of the training rows.
 
         y : those of the rows that count; passed : those of all rows, as the user passes them
         """
 
     @abstractmethod
-    def _coding_of(self, fitted: Any, y: numpy.ndarray) -> tuple[TargetCoding, FittedTable]:
+    def _coding_of(self, fitted: Any, y: CheckedTargets) -> tuple[TargetCoding, FittedTable]:
         """Return the coding of the targets of a fit for new targets, and the record with it."""
 
     @abstractmethod
@@ -195,6 +196,10 @@ class Tabular(FittedAttributes, TabularParameters):
         A fit is made as a whole or not at all: an exception leaves the estimator as it was. Ctrl-C
         in a first fit is raised, too, but keeps what the networks have learned in their whole
         epochs, if there are any.
+
+        A table of more than 65,536 rows and 64 MB, at 8 bytes for each cell, is encoded some
+        thousand rows at a time, by encodings of about 65,000 rows; all networks have the same
+        validation rows. ``xpnet train`` does the same, so that a file gives the same model.
         """
         started = monotonic()
         watching = self._watching_with(callbacks)
@@ -204,27 +209,22 @@ class Tabular(FittedAttributes, TabularParameters):
         check_no_loader(X)
         _check_is_passed(type(self), y)
         assert y is not None
-        passed = y
-        y = self._checked_targets(y, "y")
+        targets = self._checked_targets(y, "y")
         rules = ReadingRules(self.date_format, missing_values=self.missing_values)
-        links = links_of(X, groups, time, len(y), rules)
-        weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
-        coding = self._learned_targets(select(y, nonzero_rows(weight)), passed)
+        links = links_of(X, groups, time, len(targets), rules)
+        weight = check_row_weights(sample_weight, len(targets), self.dtype, "sample_weight")
+        coding = self._learned_targets(select(targets, nonzero_rows(weight)), y)
         settings = self._settings_for(coding)
-        targets = self._weighted_targets(coding, y, weight, "y")
-        training = CountedRows(X, len(y), targets, links.take(targets.indices))
+        counted = self._weighted_targets(coding, targets, weight, "y")
+        training = CountedRows(X, len(targets), counted, links.take(counted.indices))
         random_state = check_random_state(self.random_state)
         encoder = self.new_encoder(random_state)
         training = training.with_forms(encoder)
         validation = None
-        is_by_time = X_val is None and links.time is not None and self.validation_fraction > 0
         if X_val is not None:
-            validation = self._validation_rows(coding, X_val, y_val, sample_weight_val)
-        elif is_by_time:
-            training, validation = training.divided_by_time(self.validation_fraction)
-        divided = self._encoded_and_divided(
-            encoder, training, validation, random_state, is_by_time=is_by_time
-        )
+            targets = self._checked_targets(y_val, "y_val")
+            validation = self._counted_rows(coding, X_val, targets, sample_weight_val, "_val")
+        divided = self._encoded_and_divided(encoder, training, validation, random_state)
         return self._train(settings, encoder, coding, divided, random_state, watching, started)
 
     def fit_encoded(
@@ -238,7 +238,6 @@ class Tabular(FittedAttributes, TabularParameters):
         X_val: Array | Source | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
-        means: Sequence[InputMeans] = (),
     ) -> Self:
         """Train on rows that a fitted encoder has encoded, such as those of a very large table.
 
@@ -261,8 +260,6 @@ class Tabular(FittedAttributes, TabularParameters):
             Their targets.
         sample_weight_val : array, shape (validation rows,), optional
             Their weights.
-        means : sequence of InputMeans, default ()
-            The inputs that are mean targets, by ``encoder.fit_sample``.
 
         Returns
         -------
@@ -272,20 +269,21 @@ class Tabular(FittedAttributes, TabularParameters):
         started = monotonic()
         watching = self._watching_with(())
         check_parameters(self)
-        targets = self._checked_targets(y, "y") if classes is None else classes
-        coding = self._learned_targets(targets, targets)
+        labels: CheckedTargets = y
+        labels_val: CheckedTargets = y_val
+        if classes is not None:
+            labels = CodedLabels(classes, to_host(y))
+            labels_val = None if y_val is None else CodedLabels(classes, to_host(y_val))
+        coding = self._learned_targets(self._checked_targets(labels, "y"), y)
         settings = self._settings_for(coding)
-        encode = classes is None
         validation: Sequence[Fold] | LabeledRows | None = None
         if X_val is not None:
-            validation = self._encoded_rows(
-                X_val, y_val, sample_weight_val, coding, "_val", encode=encode
-            )
-        rows = self._encoded_rows(X, y, sample_weight, coding, "", encode=encode)
+            validation = self._encoded_rows(X_val, labels_val, sample_weight_val, coding, "_val")
+        rows = self._encoded_rows(X, labels, sample_weight, coding, "")
         random_state = check_random_state(self.random_state)
         if validation is None:
             validation = self._folds(rows, random_state)
-        divided = DividedRows(rows, validation, means=means)
+        divided = DividedRows(rows, validation)
         return self._train(settings, encoder, coding, divided, random_state, watching, started)
 
     def refine(
@@ -356,11 +354,10 @@ class Tabular(FittedAttributes, TabularParameters):
         )
         require(max_iter >= 1, "`max_iter` must be 1 or more", max_iter)
         _check_is_passed(type(self), y)
-        y = self._checked_targets(y, "y")
-        coding, fitted = self._coding_of(fitted, y)
-        weight = check_row_weights(sample_weight, len(y), self.dtype, "sample_weight")
-        targets = self._weighted_targets(coding, y, weight, "y")
-        rows = encode_rows(fitted.encoder, CountedRows(X, len(y), targets, RowLinks()), self.dtype)
+        targets = self._checked_targets(y, "y")
+        coding, fitted = self._coding_of(fitted, targets)
+        new = self._counted_rows(coding, X, targets, sample_weight, "")
+        rows = encode_rows(fitted.encoder, new, self.dtype)
         count = len(rows.X)
         require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
         random_state = check_random_state(self.random_state)
@@ -399,17 +396,22 @@ class Tabular(FittedAttributes, TabularParameters):
             return record
         return self._calibrated(record, validation)
 
-    def _validation_rows(
-        self, coding: TargetCoding, X: TableLike, y: ArrayLike, weight: ArrayLike | None
+    def _counted_rows(
+        self,
+        coding: TargetCoding,
+        X: TableLike,
+        targets: CheckedTargets,
+        weight: ArrayLike | None,
+        ending: str,
     ) -> CountedRows:
-        """Return the validation rows that a user has passed, without those of weight 0."""
-        y = self._checked_targets(y, "y_val")
-        weight = check_row_weights(weight, len(y), self.dtype, "sample_weight_val")
-        targets = self._weighted_targets(coding, y, weight, "y_val")
-        return CountedRows(X, len(y), targets, RowLinks())
+        """Return rows without those of weight 0. ending : of the names of the arguments"""
+        count = len(targets)
+        weight = check_row_weights(weight, count, self.dtype, f"sample_weight{ending}")
+        counted = self._weighted_targets(coding, targets, weight, f"y{ending}")
+        return CountedRows(X, count, counted, RowLinks())
 
     def _weighted_targets(
-        self, coding: TargetCoding, y: numpy.ndarray, weight: numpy.ndarray | None, name: str
+        self, coding: TargetCoding, y: CheckedTargets, weight: numpy.ndarray | None, name: str
     ) -> WeightedTargets:
         """Return the rows whose weight is not 0, with their targets as the loss takes them."""
         indices = nonzero_rows(weight)
@@ -428,15 +430,26 @@ class Tabular(FittedAttributes, TabularParameters):
         training: CountedRows,
         validation: CountedRows | None,
         random_state: RandomState,
-        *,
-        is_by_time: bool,
     ) -> DividedRows:
         """Fit the encoder, and return the encoded rows, divided for training and validation.
 
-        validation : None where each network has validation rows from the training rows
-        is_by_time : whether they are the latest rows of the table, and not the user's own
+        validation : the user's own; None for a part of the training rows
         """
+        fraction = self.validation_fraction
+        if isinstance(encoder, TableEncoder) and is_large(training):
+            return encode_large(
+                encoder,
+                training,
+                validation,
+                fraction=fraction,
+                are_classes=self._task == "classification",
+                dtype=self.dtype,
+                random_state=random_state,
+            )
         are_own = isinstance(encoder, TableEncoder)
+        is_by_time = validation is None and training.links.time is not None and fraction > 0
+        if is_by_time:
+            training, validation = training.divided_by_time(fraction)
         rows, means = fit_encoder(encoder, training, self.dtype)
         if validation is None:
             folds = self._folds(rows, random_state, training.links.groups)
@@ -448,22 +461,12 @@ class Tabular(FittedAttributes, TabularParameters):
         return DividedRows(joined(rows, validation_rows), [fold], are_own)
 
     def _encoded_rows(
-        self,
-        X: Any,
-        y: Any,
-        weight: ArrayLike | None,
-        coding: TargetCoding,
-        ending: str,
-        *,
-        encode: bool,
+        self, X: Any, y: CheckedTargets, weight: ArrayLike | None, coding: TargetCoding, ending: str
     ) -> LabeledRows:
-        """Return encoded rows, which may be a source.
-
-        ending : of the names of the arguments; encode : whether y must be encoded
-        """
+        """Return encoded rows, which may be a source. ending : of the names of the arguments"""
         X = X if isinstance(X, Source) else numpy.ascontiguousarray(X, self.dtype)
         name = f"y{ending}"
-        Y = coding.encode(self._checked_targets(y, name), name) if encode else numpy.asarray(y)
+        Y = coding.encode(self._checked_targets(y, name), name)
         check_consistent_length(X, Y)
         weight = check_row_weights(weight, len(Y), self.dtype, f"sample_weight{ending}")
         return LabeledRows(X, Y, none_if_uniform(self._with_class_weights(coding, Y, weight)))
@@ -543,6 +546,7 @@ class Tabular(FittedAttributes, TabularParameters):
             importances=importances_of(encoder, trained, divided, self.time_limit),
             rows=len(divided.rows.X),
             validation_loss=trained.validation_loss,
+            notes=divided.notes,
         )
         return self._calibrated(fitted, predicted or predicted_rows(fitted, trained, divided))
 

@@ -35,6 +35,7 @@ from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows
 from xpnet.tabular.fitted import FittedClassifier
 from xpnet.tabular.parameters import TabularParameters
+from xpnet.tabular.rows.coded_labels import CodedLabels
 from xpnet.tabular.rows.fit_rows import TargetCoding, check_row_weights
 from xpnet.tabular.settings import TableSettings
 from xpnet.typing import ArrayLike, Transformer
@@ -60,19 +61,20 @@ class Classes:
         """Return the number of classes."""
         return len(self.labels)
 
-    def encode(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
+    def encode(self, y: CodedLabels, name: str) -> numpy.ndarray:
         """Return indices into the labels: (rows,). Raises InputError for unknown labels."""
         if self.are_ordered:
-            indices = indices_in(self.labels, y)
+            indices = indices_in(self.labels, y.labels)
         else:
-            indices = numpy.searchsorted(self.labels, y).clip(0, len(self.labels) - 1)
-        unknown = self.labels[indices] != y
-        if unknown.any():
+            indices = numpy.searchsorted(self.labels, y.labels).clip(0, len(self.labels) - 1)
+        is_unknown = self.labels[indices] != y.labels
+        unknown = numpy.flatnonzero(is_unknown[y.indices]) if is_unknown.any() else ()
+        if len(unknown):
+            label = y.labels[y.indices[unknown[:1]]].tolist()[0]
             raise InputError(
-                f"`{name}` must hold labels of y only; got {y[unknown].tolist()[0]!r}. Leave such "
-                "rows out."
+                f"`{name}` must hold labels of y only; got {label!r}. Leave such rows out."
             )
-        return indices
+        return indices[y.indices]
 
 
 @with_documentation_of(Parameters=TabularParameters, Attributes=Tabular)
@@ -147,13 +149,16 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     _task = "classification"
 
-    def _checked_targets(self, y: ArrayLike, name: str) -> numpy.ndarray:
+    def _checked_targets(self, y: ArrayLike | CodedLabels, name: str) -> CodedLabels:
+        if isinstance(y, CodedLabels):
+            check_savable_labels(y.labels, name)
+            return y
         y = to_host(y)
         check_label_types(y, name)
         labels = column_or_1d(y, warn=True)
         check_savable_labels(labels, name)
         check_classification_targets(labels)
-        return labels
+        return CodedLabels.of(labels)
 
     def _settings_for(self, coding: TargetCoding) -> TableSettings:
         settings = self._settings()
@@ -162,8 +167,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
             return settings
         return replace(settings, loss="ordered_cross_entropy")
 
-    def _learned_targets(self, y: numpy.ndarray, passed: object) -> Classes:
-        labels, counts = numpy.unique(y, return_counts=True)
+    def _learned_targets(self, y: CodedLabels, passed: object) -> Classes:
+        counts = numpy.bincount(y.indices, minlength=len(y.labels))
+        labels, counts = y.labels[counts > 0], counts[counts > 0]
         if len(labels) < 2:
             raise InputError(
                 "`y` must hold two classes or more; got 1 class or 0 sample(s): "
@@ -205,7 +211,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return check_row_weights(product, len(Y), self.dtype, "sample_weight")
 
     def _coding_of(
-        self, fitted: FittedClassifier, y: numpy.ndarray
+        self, fitted: FittedClassifier, y: CodedLabels
     ) -> tuple[Classes, FittedClassifier]:
         return Classes(fitted.classes, fitted.choice is not None), fitted
 

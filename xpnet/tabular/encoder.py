@@ -331,44 +331,25 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         table, means = self._fit(X, y, groups, time)
         return TrainingInputs(self.encoded(table), self._means_of_inputs(means))
 
-    def fit_sample(
-        self, X: TableLike | Table, y: ArrayLike | None, links: RowLinks, places: numpy.ndarray
+    def fit_means(
+        self,
+        X: TableLike | Table,
+        y: ArrayLike | None,
+        groups: ArrayLike | None = None,
+        time: ArrayLike | str | None = None,
     ) -> list[InputMeans]:
-        """Learn how to encode a large table from some of its training rows.
+        """Learn how to encode a table; return its mean targets, as `fit_training` does.
 
-        `transform` tells these rows their own targets, and the returned means do not.
-
-        Parameters
-        ----------
-        X : frame, Arrow table, dict of columns, array or Table, shape (rows, columns)
-            The rows to learn from.
-        y : array, shape (rows,), or None
-            The target: labels, or numbers.
-        links : RowLinks
-            The groups or the times of the rows.
-        places : array of int, shape (rows,)
-            Where the rows are among the training rows, in rising order.
-
-        Returns
-        -------
-        list of InputMeans
-            The inputs that are mean targets, and how training rows and validation rows get them.
+        `transform` tells the rows of the table their own targets, and the means do not.
         """
-        _, means = self._fit(X, y, links.groups, links.time)
-        return self._means_of_inputs(means, places)
+        _, means = self._fit(X, y, groups, time)
+        return self._means_of_inputs(means)
 
-    def _means_of_inputs(
-        self, means: dict[int, ColumnMeans], places: numpy.ndarray | None = None
-    ) -> list[InputMeans]:
-        """Return the outputs that are mean targets.
-
-        means : by the index of their column; places : of the rows among those of the fit
-        """
+    def _means_of_inputs(self, means: dict[int, ColumnMeans]) -> list[InputMeans]:
+        """Return the outputs that are mean targets. means : by the index of their column"""
         ends = numpy.cumsum([len(encoding.labels) for encoding in self.encodings_]).tolist()
         return [
-            InputMeans(
-                slice(end - means[encoding.column].columns, end), means[encoding.column], places
-            )
+            InputMeans(slice(end - means[encoding.column].columns, end), means[encoding.column])
             for encoding, end in zip(self.encodings_, ends, strict=True)
             if encoding.ends_with_means and encoding.column in means
         ]

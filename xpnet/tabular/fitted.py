@@ -55,6 +55,7 @@ class FittedTable:
     importances : of the columns; None where they are not known
     rows : the number of rows of ``fit``, those for validation among them; None in older files
     validation_loss : the mean loss of validation rows, as in `Tabular`; None without such rows
+    notes : sentences on what a large table was spared; no file holds them
     """
 
     encoder: Any
@@ -64,6 +65,7 @@ class FittedTable:
     importances: Importances | None = field(default=None, kw_only=True)
     rows: int | None = field(default=None, kw_only=True)
     validation_loss: float | None = field(default=None, kw_only=True)
+    notes: Sequence[str] = field(default=(), kw_only=True)
 
     estimator: ClassVar[str] = "TableEncoder"
     """The class that messages about rows to predict name."""

@@ -235,17 +235,13 @@ class TabularParameters(BaseEstimator):
         used = {name: numbers[name] for name in optimizer.numbers() if name in numbers}
         return optimizer(**used).rule
 
-    def new_encoder(
-        self, random_state: RandomState | int | None, bins: int | str | None = "auto"
-    ) -> Transformer:
+    def new_encoder(self, random_state: RandomState | int | None) -> Transformer:
         """Make the encoder that ``fit`` would fit.
 
         Parameters
         ----------
         random_state : int, numpy.random.RandomState or None
             Source of the encoder's seed, unless it has one.
-        bins : int, "auto" or None, default "auto"
-            Bins of the default encoder.
 
         Returns
         -------
@@ -256,7 +252,6 @@ class TabularParameters(BaseEstimator):
         if self.encoder is None:
             return TableEncoder(
                 binning="tree",
-                bins=bins,
                 task=self._task,
                 categorical_features=self.categorical_features,
                 date_format=self.date_format,

@@ -11,7 +11,7 @@ rules for all libraries, so that a frame and the file that it was written to giv
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from functools import cached_property, partial
@@ -336,6 +336,11 @@ class Table:
         columns = _TakenColumns(self.columns, rows)
         numbers = None if self.row_numbers is None else self.row_numbers[rows]
         return replace(self, columns=columns, row_numbers=numbers)
+
+    def chunks(self, rows: numpy.ndarray, size: int) -> Iterator["Table"]:
+        """Yield some rows. rows : indices; size : number of rows of each table but the last"""
+        for first in range(0, len(rows), size):
+            yield self.take(rows[first : first + size])
 
     def with_values(self, values: dict[int, Values]) -> "Table":
         """Return the table with other values in some columns. values : by the column's index"""

@@ -21,12 +21,14 @@ class DividedRows:
     validation : folds, or validation rows for all networks, or None
     are_own : whether the inputs were made by this fit, which may reorder and scale them in place
     means : the inputs that are mean targets, which depend on the training rows of a fold
+    notes : sentences on what a large table is spared
     """
 
     rows: LabeledRows
     validation: Sequence[Fold] | LabeledRows | None
     are_own: bool = False
     means: Sequence[InputMeans] = ()
+    notes: Sequence[str] = ()
 
     def training_rows(self, fold: Fold) -> LabeledRows:
         """Return the training rows of a fold, on the host; a view of them if they are a slice."""
@@ -65,7 +67,7 @@ class DividedRows:
         fold = self.validation[0]
         training = fold.training
         assert not isinstance(training, slice)
-        for inputs, means, _ in self.means:
+        for inputs, means in self.means:
             rows.X[training, inputs] = means.of_training_rows(training)
             rows.X[fold.validation, inputs] = means.of_new_rows(training, fold.validation)
         order = numpy.concatenate([training, fold.validation])

@@ -290,16 +290,21 @@ def group_folds(
 
     Raises InputError for a single group.
     """
+    check_groups(groups)
     _, numbers = numpy.unique(groups, return_inverse=True)  # Rows of weight 0 are not among them.
-    if numbers.max() < 1:
-        raise InputError(
-            "`groups` must hold two groups or more, of which one is for validation; got 1. "
-            "Leave groups out, or pass X_val and y_val."
-        )
     return [
         Fold(training, validation, unseen_inputs(X, training), numbers[validation])
         for training, validation in _parts_of_groups(numbers, labels, count, random_state)
     ]
+
+
+def check_groups(groups: numpy.ndarray) -> None:
+    """Raise InputError for a single group. groups : (rows,) int64"""
+    if groups.min() == groups.max():
+        raise InputError(
+            "`groups` must hold two groups or more, of which one is for validation; got 1. "
+            "Leave groups out, or pass X_val and y_val."
+        )
 
 
 def _parts_of_groups(

@@ -17,7 +17,9 @@ from xpnet.tabular.columns.records import Table
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.encodings.training_inputs import InputMeans
 from xpnet.tabular.fitted import dense
+from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.division import RowLinks, latest_rows
+from xpnet.tabular.rows.file_rows import FileRows
 from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike, TableLike, Transformer
 
@@ -29,7 +31,7 @@ class TargetCoding(Protocol):
     def outputs(self) -> int:
         """Return the number of outputs of the networks."""
 
-    def encode(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
+    def encode(self, y: CheckedTargets, name: str) -> numpy.ndarray:
         """Return targets as the loss takes them: (rows,) class indices or (rows, outputs).
 
         name : of the argument, for errors
@@ -49,9 +51,8 @@ class WeightedTargets:
     Y: numpy.ndarray
     weight: numpy.ndarray | None
 
-    def part(self, selection: numpy.ndarray) -> "WeightedTargets":
-        """Return some of these rows. selection : (these rows,) bool"""
-        chosen = numpy.flatnonzero(selection)
+    def take(self, chosen: numpy.ndarray) -> "WeightedTargets":
+        """Return some of these rows. chosen : indices of them"""
         return WeightedTargets(
             chosen if self.indices is None else self.indices[chosen],
             self.Y[chosen],
@@ -69,7 +70,7 @@ class CountedRows:
     links : between the rows that count
     """
 
-    X: TableLike | Table
+    X: TableLike | Table | FileRows
     table_rows: int
     targets: WeightedTargets
     links: RowLinks
@@ -80,17 +81,26 @@ class CountedRows:
         is_later = latest_rows(self.links.time, share)
         return self.part(~is_later), self.part(is_later)
 
+    @property
+    def count(self) -> int:
+        """Return the number of rows."""
+        return len(self.targets.Y)
+
     def part(self, selection: numpy.ndarray) -> "CountedRows":
         """Return some of these rows. selection : (these rows,) bool"""
-        links = self.links.take(selection)
-        return CountedRows(self.X, self.table_rows, self.targets.part(selection), links)
+        return self.take(numpy.flatnonzero(selection))
+
+    def take(self, chosen: numpy.ndarray) -> "CountedRows":
+        """Return some of these rows. chosen : indices of them"""
+        links = self.links.take(chosen)
+        return CountedRows(self.X, self.table_rows, self.targets.take(chosen), links)
 
     def with_forms(self, encoder: Transformer) -> "CountedRows":
         """Return the same rows, whose table knows how all of them are read.
 
         Rows that are divided later, such as the latest ones for validation, are read alike.
         """
-        if not isinstance(encoder, TableEncoder):
+        if not isinstance(encoder, TableEncoder) or isinstance(self.X, FileRows):
             return self
         table = table_of(self.X)
         forms = encoder.learned_forms(replace(self, X=table).table_for(encoder))
@@ -101,6 +111,9 @@ class CountedRows:
 
         Raises ValueError for a table of another number of rows.
         """
+        if isinstance(self.X, FileRows):
+            indices = self.targets.indices
+            return self.X.whole() if indices is None else self.X.take(indices)
         table = table_of(self.X) if isinstance(encoder, TableEncoder) else self.X
         count = table.rows if isinstance(table, Table) else int(_num_samples(table))
         check_consistent_length(numpy.empty(count), numpy.empty(self.table_rows))

@@ -1,0 +1,106 @@
+"""Rows of a data file, which are read some thousand at a time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy
+
+from xpnet.tabular.columns.frames import table_of
+from xpnet.tabular.columns.records import Table
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from xpnet.data.cells.forms import LearnedForm
+    from xpnet.data.frames import Frame
+
+
+class FilePiece(NamedTuple):
+    """Some consecutive rows of a file's table. places : (rows,) int, in the file"""
+
+    batch: "pyarrow.RecordBatch"
+    places: numpy.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class FileRows:
+    """The table that some rows of a data file are, which `Tabular.fit` takes like a frame.
+
+    frame : the file; names : of the columns
+    places : (rows,) int, the rows of the file, rising
+    forms : how columns are read, by their names, as all rows of the file show it
+    """
+
+    frame: "Frame"
+    names: Sequence[str]
+    places: numpy.ndarray
+    forms: "Mapping[str, LearnedForm]"
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.places)
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Return the names of the columns."""
+        return self.names
+
+    def whole(self) -> Table:
+        """Return all rows as one table."""
+        return self.take(numpy.arange(self.rows))
+
+    def take(self, rows: numpy.ndarray) -> Table:
+        """Return some rows as one table. rows : indices, rising"""
+        return next(self.chunks(rows, len(rows)))
+
+    def chunks(self, rows: numpy.ndarray, size: int) -> Iterator[Table]:
+        """Yield some rows, in one pass over their part of the file.
+
+        rows : indices, rising; size : number of rows of each table but the last
+        """
+        pieces: list[FilePiece] = []
+        missing = size
+        for batch, places in self.pieces(self.places[rows]):
+            first = 0
+            while first < len(places):
+                part = slice(first, first + missing)
+                piece = FilePiece(batch.slice(first, missing), places[part])
+                pieces.append(piece)
+                first += len(piece.places)
+                missing -= len(piece.places)
+                if not missing:
+                    yield self._table(pieces)
+                    pieces, missing = [], size
+        if pieces:
+            yield self._table(pieces)
+
+    def pieces(self, places: numpy.ndarray) -> Iterator[FilePiece]:
+        """Yield rows of the file as they are read. places : (rows,) int, rising"""
+        import pyarrow
+
+        for block in range(self.frame.blocks):
+            first, end = self.frame.starts[block : block + 2].tolist()
+            last = _between(places, first, end)[-1:]
+            for batch in self.frame.batches(block, self.names) if len(last) else ():
+                own = _between(places, first, first + len(batch))
+                if len(own):
+                    yield FilePiece(batch.take(pyarrow.array(own - first)), own)
+                first += len(batch)
+                if first > last[0]:
+                    break
+
+    def _table(self, pieces: Sequence[FilePiece]) -> Table:
+        """Return pieces as one table, which knows the forms of its columns."""
+        import pyarrow
+
+        batches = [piece.batch for piece in pieces]
+        numbers = numpy.concatenate([piece.places for piece in pieces]) + self.frame.first_row
+        table = table_of(pyarrow.Table.from_batches(batches).unify_dictionaries())
+        return replace(table, forms=self.forms, row_numbers=numbers)
+
+
+def _between(places: numpy.ndarray, first: int, end: int) -> numpy.ndarray:
+    """Return the rising places from ``first`` to one before ``end``."""
+    return places[slice(*numpy.searchsorted(places, [first, end]))]
