@@ -41,7 +41,7 @@ def predicted(run: Run, file: str) -> list[list[float]]:
 def test_a_frame_and_its_files_give_the_same_predictions(
     run: Run, monkeypatch: pytest.MonkeyPatch, ending: str, by_blocks: bool
 ) -> None:
-    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     monkeypatch.setattr("xpnet.tabular.rows.large_tables.SAMPLE_ROWS", 40)
     frame = visits()
     frame.to_csv("d.csv", index=False)

@@ -71,8 +71,9 @@ def test_ranks_find_what_one_process_finds(tmp_path: Path) -> None:
 @needs_mpi
 def test_a_table_beyond_memory_is_read_by_both_ranks(tmp_path: Path) -> None:
     small = (
-        "import xpnet.data.sources as s, xpnet.tabular.rows.large_tables as t; "
-        "s.LARGE_TABLE_BYTES = t.MAX_ENCODED = 1000; t.SAMPLE_ROWS = 500; t.BLOCK_ROWS = 50"
+        "import xpnet.data.sources as s, xpnet.data.table_size as d; "
+        "import xpnet.tabular.rows.large_tables as t; d.LARGE_TABLE_BYTES = t.MAX_ENCODED = 1000; "
+        "t.SAMPLE_ROWS = 500; t.BLOCK_ROWS = 50"
     )
     command = [
         sys.executable,

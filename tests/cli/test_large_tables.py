@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 import xpnet
 from xpnet.cli.reading import TableRows
-from xpnet.data import open_data, sources
+from xpnet.data import open_data, sources, table_size
 from xpnet.data.sources import Source
 from xpnet.tabular.rows import large_tables
 from xpnet.tabular.rows.division import RowLinks
@@ -30,7 +30,7 @@ ROWS = 1200
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is larger than memory."""
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 1000)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 1000)
     monkeypatch.setattr(sources, "BUFFER_ROWS", 200)
     monkeypatch.setattr(large_tables, "MAX_ENCODED", 1000)
     monkeypatch.setattr(large_tables, "SAMPLE_ROWS", 700)
@@ -131,7 +131,7 @@ def test_the_answers_do_not_depend_on_blocks(run: Run, monkeypatch: pytest.Monke
     shell = np.array([line.split(",")[2:] for line in by_blocks.splitlines()[1:]], dtype=float)
     np.testing.assert_allclose(xpnet.load("m").predict_proba(frame), shell, atol=1e-6)
     scores = json.loads(run("evaluate", "m", "rows", "--json").stdout)
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 10**9)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 10**9)
     assert run("predict", "m", "rows", "--proba", "--id", "when").stdout == by_blocks
     assert json.loads(run("evaluate", "m", "rows", "--json").stdout) == scores
 
@@ -141,7 +141,7 @@ def test_a_table_of_few_rows_is_encoded_at_once(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(large_tables, "MAX_ENCODED", 2**26)
     monkeypatch.setattr(large_tables, "SAMPLE_ROWS", 2000)
     trained(run, "--model", "tabular", "--members", "2", "--epochs", "3")
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 10**9)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 10**9)
     by_blocks = xpnet.load("m")
     trained(run, "--model", "tabular", "--members", "2", "--epochs", "3")
     frame = pandas.read_parquet("rows")
@@ -226,7 +226,7 @@ def test_stores(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert trained(run, data=name)["scores"]["test"]["rows"] == 300
     by_blocks = run("predict", "m", name).stdout
     assert json.loads(run("evaluate", "m", name, "--json").stdout)["accuracy"] > 0.95
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 10**9)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 10**9)
     assert run("predict", "m", name).stdout == by_blocks
 
 

@@ -11,8 +11,8 @@ from helpers.anonymous_memory import linux, peak_of
 from pyarrow import csv, parquet
 
 COMMAND = """
-from xpnet.data import sources
-sources.LARGE_TABLE_BYTES = int(sys.argv.pop(1))
+from xpnet.data import table_size
+table_size.LARGE_TABLE_BYTES = int(sys.argv.pop(1))
 from xpnet.cli import main
 main()
 """

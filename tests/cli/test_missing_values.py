@@ -41,7 +41,7 @@ def accuracy(run: Run, file: str) -> float:
 def test_digits_that_name_things_stay_text(
     run: Run, monkeypatch: pytest.MonkeyPatch, values: list[str], by_blocks: bool
 ) -> None:
-    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     monkeypatch.setattr("xpnet.tabular.rows.large_tables.SAMPLE_ROWS", 40)
     frame = named(values)
     frame.to_csv("d.csv", index=False)

@@ -146,7 +146,7 @@ def test_a_run_does_not_go_on_with_other_rows(run: Run, files: dict[str, bytes])
 def test_a_run_does_not_go_on_with_other_rows_that_are_read_by_blocks(
     run: Run, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE_BYTES", 0)
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", 0)
     monkeypatch.setattr("xpnet.tabular.rows.large_tables.SAMPLE_ROWS", 40)
     options = (
         "--target",

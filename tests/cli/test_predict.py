@@ -182,7 +182,7 @@ def test_columns_of_predictions_are_named(run: Run) -> None:
 def test_values_unlike_those_of_the_training_are_counted(
     run: Run, monkeypatch: pytest.MonkeyPatch, by_blocks: bool
 ) -> None:
-    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     rng = np.random.default_rng(0)
     table = pandas.DataFrame({"x": rng.uniform(size=90), "colour": ["red", "blue", "green"] * 30})
     table["y"] = 2 * table["x"] + 0.01

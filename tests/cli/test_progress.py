@@ -85,7 +85,7 @@ def test_columns_are_left_out_are_told_at_once(
     run: Run, monkeypatch: pytest.MonkeyPatch, limit: float
 ) -> None:
     """Also of a large table, which is read block by block."""
-    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE_BYTES", limit)
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", limit)
     monkeypatch.setattr("xpnet.tabular.rows.large_tables.SAMPLE_ROWS", 40)
     rows = [f"{k % 7},1,{'pq'[k % 2]}" for k in range(60)]
     Path("d.csv").write_text("\n".join(["a,same,y", *rows]))

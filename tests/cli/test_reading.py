@@ -158,7 +158,7 @@ def american_dates(rows: int = 300) -> list[str]:
 def test_a_date_of_another_form_is_an_error_or_a_gap_that_is_counted(
     run: Run, monkeypatch: pytest.MonkeyPatch, by_blocks: bool
 ) -> None:
-    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     monkeypatch.setattr("xpnet.tabular.rows.large_tables.SAMPLE_ROWS", 40)
     write_dates("d.csv", american_dates())
     run("train", "d.csv", "--target", "half", "--quality", "1", "--epochs", "20", "-o", "m")

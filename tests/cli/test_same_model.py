@@ -107,7 +107,7 @@ SIZES = {
 def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Take the table for small or for large; blocks and chunks are small, too."""
     large, encoded = SIZES[request.param]
-    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE_BYTES", large)
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", large)
     for name, value in {
         "MAX_ENCODED": encoded,
         "SAMPLE_ROWS": 150,

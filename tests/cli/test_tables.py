@@ -484,7 +484,7 @@ def test_quantiles_and_intervals_of_a_table(run: Run, monkeypatch: pytest.Monkey
 def test_dates_that_are_read_as_text_are_words(
     run: Run, monkeypatch: pytest.MonkeyPatch, ending: str, by_blocks: bool
 ) -> None:
-    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     monkeypatch.setattr("xpnet.tabular.rows.large_tables.SAMPLE_ROWS", 40)
     day = np.array(["2024-01-05", "2024-02-10", "2024-03-15", "2024-04-20"] * 20)
     frame = Frame({"day": day, "label": np.where(day < "2024-03", "yes", "no")})
@@ -502,7 +502,7 @@ def test_dates_that_are_read_as_text_are_words(
 def test_words_among_dates_that_no_training_row_holds_make_the_column_text(
     run: Run, monkeypatch: pytest.MonkeyPatch, by_blocks: bool
 ) -> None:
-    monkeypatch.setattr("xpnet.data.sources.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     monkeypatch.setattr("xpnet.tabular.rows.large_tables.SAMPLE_ROWS", 40)
     day = np.array(["2024-01-05", "2024-02-10", "2024-03-15", "2024-04-20"] * 30)
     frame = Frame(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.data_files import read
 
-from xpnet.data import sources
+from xpnet.data import table_size
 from xpnet.errors import DataFileError
 
 ROWS = 40_000
@@ -37,7 +37,7 @@ def text_with(cell: bytes, row: int, column: str, rows: int = ROWS) -> bytes:
 def test_a_byte_of_another_encoding_is_an_error_with_its_place(
     tmp_path: Path, row: int, column: str, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     monkeypatch.setattr("xpnet.data.readers.text.SAMPLE", 2**16)
     with pytest.raises(DataFileError, match="UTF-8") as caught:
         read(tmp_path, text_with(b"K\x96ln", row, column))
@@ -85,7 +85,7 @@ def test_text_of_a_named_encoding_is_read_to_its_end(
 def test_a_zero_byte_is_an_error_with_its_place(
     tmp_path: Path, row: int, column: str, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     monkeypatch.setattr("xpnet.data.readers.text.SAMPLE", 2**16)
     with pytest.raises(DataFileError, match=rf"row {row:,}, column '{column}'.*zero byte"):
         read(tmp_path, text_with(b"1\0" if column == "x" else b"no\0", row, column))

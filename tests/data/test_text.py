@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from xpnet.data import open_data, sources
+from xpnet.data import open_data, table_size
 from xpnet.data.cells.forms import TextRules
 from xpnet.data.cells.gaps import GapValues
 from xpnet.data.column_choice import pick_columns
@@ -165,7 +165,7 @@ def test_how_a_file_writes_its_numbers_is_recognised(
     by_blocks: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     found = read(tmp_path, content)
     np.testing.assert_array_equal(found.X, numbers)
     assert [note for note in found.frame.notes if "Parquet" not in note] == notes
@@ -270,7 +270,7 @@ def test_compressed(tmp_path: Path, ending: str, pack: Any) -> None:
 def test_compressed_content_that_is_damaged_far_behind_its_beginning_is_told(
     tmp_path: Path, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 2**16 if by_blocks else 2**28)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 2**16 if by_blocks else 2**28)
     monkeypatch.setattr("xpnet.data.readers.text.SAMPLE", 1000)
     X = np.random.default_rng(0).normal(size=(40_000, 3))
     whole = gzip.compress(
@@ -284,7 +284,7 @@ def test_a_small_file_of_much_text_is_read_by_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that are equal take a hundredth of their bytes, or less."""
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 2**20)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 2**20)
     packed = gzip.compress(b"a,y\n" + b"1.5,2.5\n" * 300_000)
     assert len(packed) < 2**16
     assert "Parquet" in read(tmp_path, packed, "d.csv.gz").frame.notes[0]
@@ -311,7 +311,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, pack: Any) -> None:
 def test_types_are_those_of_the_whole_column(
     tmp_path: Path, by_blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 0 if by_blocks else 2**28)
     lines = ["whole,half,late,empty,date,y"] + [
         f"{k},{k},{k % 5},,2024-01-0{k % 9 + 1},p" for k in range(90_000)
     ]
@@ -401,7 +401,7 @@ def test_a_line_without_an_end_is_told_before_it_is_read(
 def test_a_large_file_is_kept_as_parquet_and_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 1000)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 1000)
     monkeypatch.setattr("xpnet.data.readers.text.GROUP_BLOCKS", 1)
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "kept"))
@@ -412,7 +412,7 @@ def test_a_large_file_is_kept_as_parquet_and_removed(
     large = read(tmp_path, "\n".join(lines), text=["code"])
     assert large.frame.blocks > 1
     assert "the rows are kept in a Parquet file" in large.frame.notes[0]
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 2**28)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 2**28)
     whole = read(tmp_path, "\n".join(lines), text=["code"])
     assert whole.cells == large.cells
     np.testing.assert_array_equal(whole.labels, large.labels)
@@ -428,7 +428,7 @@ def test_a_large_file_is_kept_in_few_groups(
     """A reader of the Parquet file holds the metadata of each group: many small ones would take
     much memory.
     """
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 1000)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 1000)
     line = ",".join(["0.123456"] * 20) + "\n"
     text = ",".join([*(f"x{k}" for k in range(19)), "y"]) + "\n" + line * 70_000
     frame = read(tmp_path, text).frame
@@ -439,7 +439,7 @@ def test_a_large_file_is_kept_in_few_groups(
 def test_nothing_is_left_behind_by_a_large_file_that_is_no_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "LARGE_TABLE_BYTES", 0)
+    monkeypatch.setattr(table_size, "LARGE_TABLE_BYTES", 0)
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "kept"))
     with pytest.raises(DataFileError, match="Row #3001: Expected 2 columns, got 3"):

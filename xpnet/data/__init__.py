@@ -7,6 +7,7 @@
 ``labels``         the labels of a frame; ``task`` chooses whether they are classes or numbers
 ``cells``          the rules by which a cell is read: numbers, dates, durations and gaps in text
 ``frame_forms``    the forms of a file's columns, which read their cells
+``table_size``     the size from which tables are read block by block
 ``sources``        matrices of numbers, read block by block as the estimators take them
 ``buffers``        shuffled rows of sources
 

@@ -18,9 +18,6 @@ BLOCK_BYTES = 2**23
 MAX_BLOCK_BYTES = 2**27
 """Maximum bytes of a block, whatever the chunks in which an array is stored."""
 
-LARGE_TABLE_BYTES = 2**26
-"""Size from which on a table, as numbers or as text, is read block by block."""
-
 BUFFER_ROWS = 2**18
 """Maximum rows that are shuffled at a time; a smaller source is loaded whole."""
 

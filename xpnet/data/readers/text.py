@@ -20,7 +20,7 @@ import numpy
 import pyarrow
 from pyarrow import csv, parquet, types
 
-from xpnet.data import sources
+from xpnet.data import table_size
 from xpnet.data.cells.gaps import MISSING
 from xpnet.data.cells.numbers import Decimal
 from xpnet.data.frames import BATCH_ROWS, Frame
@@ -249,7 +249,7 @@ class TextFile:
             kinds = self._first_kinds(open_reader, text, target)
             # Counted, since a compressed file may have a thousand times its size.
             sizes = accumulate(map(len, self._parts()))
-            is_large = any(size > sources.LARGE_TABLE_BYTES for size in sizes)
+            is_large = any(size > table_size.LARGE_TABLE_BYTES for size in sizes)
             read = self._kept_as_parquet if is_large else self._in_memory
             if keeps_names:
                 self._take_zeros_as_text(kinds, target)

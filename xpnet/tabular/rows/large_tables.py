@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy
 from numpy.random import RandomState
 
-from xpnet.data import sources
+from xpnet.data import table_size
 from xpnet.data.sources import Source
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.encoder import TableEncoder
@@ -47,7 +47,7 @@ def is_large(rows: CountedRows) -> bool:
     """Return whether rows are encoded some thousand at a time."""
     return (
         rows.count > SAMPLE_ROWS
-        and 8 * rows.count * len(columns_of(rows)) > sources.LARGE_TABLE_BYTES
+        and 8 * rows.count * len(columns_of(rows)) > table_size.LARGE_TABLE_BYTES
     )
 
 
