@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 import xpnet
 from xpnet.tabular.ensemble import linear_solvers
 from xpnet.tabular.ensemble.linear_baseline import numbers_of_columns, sums_of_inputs
-from xpnet.tabular.ensemble.linear_solvers import fit_logistic, fit_ridges
+from xpnet.tabular.ensemble.linear_solvers import fit_logistics, fit_ridges
 
 RNG = numpy.random.default_rng(0)
 X = RNG.normal(size=(300, 4))
@@ -37,7 +37,7 @@ def test_ridges_are_those_of_scikit_learn(weight: Any) -> None:
 def test_a_logistic_regression_is_that_of_scikit_learn(classes: int, weight: Any) -> None:
     labels = (X @ RNG.normal(size=(4, classes)) + RNG.gumbel(size=(300, classes))).argmax(axis=1)
     expected = LogisticRegression(tol=1e-8, max_iter=1000).fit(X, labels, weight)
-    model = fit_logistic(X, labels, weight, classes=classes, deadline=numpy.inf)
+    (model,) = fit_logistics(X, labels, weight, [1.0], classes=classes, deadline=numpy.inf)
     numpy.testing.assert_allclose(
         softmax(model.outputs(X), axis=1), expected.predict_proba(X), atol=2e-3
     )
@@ -53,8 +53,10 @@ class FlaggedProducts(numpy.ndarray):
 
 def test_a_flag_of_a_product_of_finite_numbers_is_no_warning() -> None:
     labels = (X[:, 0] > 0).astype(int)
-    flagged = fit_logistic(X.view(FlaggedProducts), labels, None, classes=2, deadline=numpy.inf)
-    expected = fit_logistic(X, labels, None, classes=2, deadline=numpy.inf)
+    flagged, expected = (
+        fit_logistics(rows, labels, None, [1.0], classes=2, deadline=numpy.inf)[0]
+        for rows in (X.view(FlaggedProducts), X)
+    )
     numpy.testing.assert_array_equal(flagged.weights, expected.weights)
 
 
@@ -62,10 +64,31 @@ def test_a_logistic_regression_ends_with_the_iteration_under_way_at_its_deadline
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     labels = (X[:, 0] + X[:, 1] ** 2 > 1).astype(int)
-    late = fit_logistic(X, labels, None, classes=2, deadline=0.0)
+    (late,) = fit_logistics(X, labels, None, [1.0, 10.0], classes=2, deadline=0.0)
     monkeypatch.setattr(linear_solvers, "MAX_ITERATIONS", 1)
-    once = fit_logistic(X, labels, None, classes=2, deadline=numpy.inf)
+    (once,) = fit_logistics(X, labels, None, [10.0], classes=2, deadline=numpy.inf)
     numpy.testing.assert_array_equal(late.weights, once.weights)
+
+
+@pytest.mark.parametrize("weight", [None, RNG.uniform(0.1, 3.0, 40)], ids=["equal", "weighted"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_more_numbers_than_rows_have_scikit_learns_models_of_each_penalty(
+    classes: int, weight: Any
+) -> None:
+    wide = RNG.normal(size=(40, 300))
+    labels = numpy.arange(40) % classes
+    penalties = [1.0, 100.0, 10_000.0]
+    models = fit_logistics(wide, labels, weight, penalties, classes=classes, deadline=numpy.inf)
+    ridges = fit_ridges(wide, wide[:, :2], weight, penalties)
+    for penalty, model, ridge in zip(penalties, models, ridges, strict=True):
+        assert model.penalty == ridge.penalty == penalty
+        logistic = LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=1000)
+        expected = logistic.fit(wide, labels, weight).predict_proba(wide)
+        received = softmax(model.outputs(wide), axis=1)
+        # The gradient of the mean loss ends below 1e-4, scikit-learn's below 1e-8.
+        numpy.testing.assert_allclose(received, expected, atol=5e-3)
+        expected = Ridge(penalty).fit(wide, wide[:, :2], weight).predict(wide)
+        numpy.testing.assert_allclose(ridge.outputs(wide), expected, atol=1e-8)
 
 
 @pytest.mark.parametrize("codes", [False, True])

@@ -173,10 +173,9 @@ class CrossFit:
 
     def _fitted_baseline(self, recipe: Recipe, rows: LabeledRows, penalty: float) -> LinearModel:
         """Fit the linear baseline of one penalty to rows."""
-        penalties = numpy.array([penalty])
         assert recipe.input_sums is not None
         choice = fit_linear(
-            recipe.input_sums, rows, rows, recipe.spec, recipe.deadline, penalties=penalties
+            recipe.input_sums, rows, rows, recipe.spec, recipe.deadline, penalties=[penalty]
         )
         assert choice is not None
         return choice.best

@@ -24,7 +24,7 @@ from xpnet.backend.blas import one_thread
 from xpnet.learning.scores import MIN_PROBABILITY
 from xpnet.models import Network
 from xpnet.tabular.encodings.encoding import Encoding
-from xpnet.tabular.ensemble.linear_solvers import LinearModel, fit_logistic, fit_ridges
+from xpnet.tabular.ensemble.linear_solvers import LinearModel, fit_logistics, fit_ridges
 from xpnet.tabular.ensemble.unlogged import fit_unlogged
 from xpnet.tabular.rows.held_parts import HeldEpochs, HeldOutputs
 from xpnet.tabular.rows.network_rows import rows_on_host
@@ -41,8 +41,14 @@ BLEND_WEIGHTS = numpy.linspace(0.0, 1.0, 5)
 """Weights of the linear baseline in the outputs that are compared."""
 MIN_MEMBER_SCALE = 1e-6
 """Smallest absolute value of a member's factor of an input that weights are divided by."""
-PENALTIES = numpy.logspace(-2, 3, 6)
+PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 """Penalties of the squared weights of a ridge regression that are compared."""
+ROWS_OF_A_NUMBER = 10
+"""Rows for each number of the table from which a logistic regression needs no other penalty than 1,
+which changes little there."""
+PENALTIES_OF_FEW_ROWS = (1.0, 10.0, 100.0, 1000.0, 10_000.0)
+"""Penalties of a logistic regression of fewer rows. With 400 rows of 2,000 numbers that say little
+the best is above 1,000."""
 MAX_OUTPUTS = 10
 """Number of outputs up to which networks have a linear baseline, which has units for each."""
 MAX_ROWS = 50_000
@@ -129,7 +135,7 @@ def scales_of_inputs(
 class LinearChoice(NamedTuple):
     """The linear models of a network's training rows, and the best of them for validation rows.
 
-    models : of the penalties that are compared; one for labels
+    models : of the penalties that are compared
     best : the one with the lowest loss of validation rows
     """
 
@@ -143,15 +149,15 @@ def fit_linear(
     validation: LabeledRows,
     spec: NetworkSpec,
     deadline: float,
-    penalties: numpy.ndarray = PENALTIES,
+    penalties: Sequence[float] | None = None,
 ) -> LinearChoice | None:
     """Fit linear models of sums of the inputs; None where a class has no rows.
 
     BLAS has one thread meanwhile: more take as long, and keep other cores busy.
 
-    sums : (inputs, numbers); validation : rows by which the penalty of a ridge regression is chosen
+    sums : (inputs, numbers); validation : rows by which the penalty is chosen
     deadline : the monotonic time, in seconds, at which the solver ends
-    penalties : of a ridge regression that are compared
+    penalties : that are compared, in rising order; None for those of the loss
     """
     with one_thread:
         numbers = sums_of_inputs(rows.X, sums)
@@ -162,19 +168,29 @@ def fit_linear(
             classes = spec.widths[-1]
             if len(numpy.unique(rows.Y)) < classes:
                 return None
-            logistic = fit_logistic(
-                numbers, rows.Y, rows.weight, classes=classes, deadline=deadline
+            penalties = penalties or penalties_of_labels(*numbers.shape)
+            models = fit_logistics(
+                numbers, rows.Y, rows.weight, penalties, classes=classes, deadline=deadline
             )
-            models, best = [logistic], 0
+            best = 0
+            if len(models) > 1:
+                numbers_val = sums_of_inputs(validation.X, sums) * factors
+                probabilities = [softmax(model.outputs(numbers_val), axis=1) for model in models]
+                best = int(numpy.argmin([_log_loss(of, validation) for of in probabilities]))
         else:
             numbers_val = sums_of_inputs(validation.X, sums) * factors
-            models = fit_ridges(numbers, rows.Y, rows.weight, penalties)
+            models = fit_ridges(numbers, rows.Y, rows.weight, penalties or PENALTIES)
             errors = [_squared_error(ridge.outputs(numbers_val), validation) for ridge in models]
             best = int(numpy.argmin(errors))
     of_inputs = [
         replace(model, weights=sums @ (factors[:, None] * model.weights)) for model in models
     ]
     return LinearChoice(of_inputs, of_inputs[best])
+
+
+def penalties_of_labels(rows: int, numbers: int) -> Sequence[float]:
+    """Return the penalties of a logistic regression that are compared, in rising order."""
+    return PENALTIES_OF_FEW_ROWS if rows < ROWS_OF_A_NUMBER * numbers else (1.0,)
 
 
 def _squared_error(predicted: numpy.ndarray, rows: LabeledRows) -> float:

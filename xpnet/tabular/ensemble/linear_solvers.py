@@ -1,14 +1,15 @@
-"""Linear models of a few thousand numbers: ridge regressions of several penalties, and logistic.
+"""Linear models of several penalties: ridge regressions, and logistic ones.
 
 They replace scikit-learn's within a fit: one factorization serves all outputs, a limit of time ends
 a solver, and no warning reaches the user, since a model that has not converged may help as well.
 """
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, lstsq
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, lstsq
 from scipy.optimize import minimize
 
 from xpnet.typing import SparseMatrix
@@ -25,7 +26,7 @@ MAX_GRADIENT = 1e-4
 class LinearModel:
     """A linear model of the inputs. weights : (inputs, outputs); biases : (outputs,); float64
 
-    penalty : of the squared weights, in a ridge regression
+    penalty : of the squared weights
     """
 
     weights: numpy.ndarray
@@ -38,7 +39,7 @@ class LinearModel:
 
 
 def fit_ridges(
-    X: numpy.ndarray, Y: numpy.ndarray, weight: numpy.ndarray | None, penalties: numpy.ndarray
+    X: numpy.ndarray, Y: numpy.ndarray, weight: numpy.ndarray | None, penalties: Sequence[float]
 ) -> list[LinearModel]:
     """Fit a ridge regression for each penalty of the squared weights.
 
@@ -47,15 +48,36 @@ def fit_ridges(
     X = numpy.asarray(X, numpy.float64)
     Y = numpy.asarray(Y, numpy.float64)
     x_mean, y_mean = numpy.average(X, 0, weight), numpy.average(Y, 0, weight)
-    X = X - x_mean
+    factors, basis = in_row_space(X - x_mean)
     Y = Y - y_mean
-    weighted = X if weight is None else X * weight[:, None]
-    squares, products = weighted.T @ X, weighted.T @ Y
+    weighted = factors if weight is None else factors * weight[:, None]
+    squares, products = weighted.T @ factors, weighted.T @ Y
     models = []
     for penalty in penalties:
-        weights = _solution(squares + penalty * numpy.eye(len(squares)), products)
+        weights = basis(_solution(squares + penalty * numpy.eye(len(squares)), products))
         models.append(LinearModel(weights, y_mean - x_mean @ weights, float(penalty)))
     return models
+
+
+def in_row_space(
+    X: numpy.ndarray,
+) -> tuple[numpy.ndarray, Callable[[numpy.ndarray], numpy.ndarray]]:
+    """Return X as factors of an orthonormal basis of its rows, where these are the fewer.
+
+    A penalty of the squared weights leaves the weights within the space of the rows. So 400 rows of
+    20,000 numbers have a problem of 400 unknowns. (Hastie, Tibshirani, Efficient Quadratic
+    Regularization for Expression Arrays, 2004.)
+
+    X : (rows, numbers)
+    returns the factors (rows, unknowns), and the function that turns weights of them (unknowns,
+    outputs) into weights of the numbers (numbers, outputs)
+    """
+    if X.shape[1] <= len(X):
+        return X, lambda weights: weights
+    values, vectors = eigh((X @ X.T).astype(numpy.float64), check_finite=False)
+    is_kept = values > values[-1] * numpy.finfo(X.dtype).eps * len(X)
+    lengths, vectors = numpy.sqrt(values[is_kept]), vectors[:, is_kept]
+    return vectors * lengths, lambda weights: X.T @ (vectors @ (weights / lengths[:, None]))
 
 
 def _solution(matrix: numpy.ndarray, right: numpy.ndarray) -> numpy.ndarray:
@@ -70,60 +92,96 @@ def _solution(matrix: numpy.ndarray, right: numpy.ndarray) -> numpy.ndarray:
         return lstsq(matrix, right, check_finite=False)[0]
 
 
-def fit_logistic(
+def fit_logistics(
     X: numpy.ndarray,
     labels: numpy.ndarray,
     weight: numpy.ndarray | None,
+    penalties: Sequence[float],
     *,
     classes: int,
     deadline: float,
-) -> LinearModel:
-    """Fit a multinomial logistic regression, whose outputs are logits.
+) -> list[LinearModel]:
+    """Fit a multinomial logistic regression for each penalty of the squared weights.
 
-    It minimizes the summed loss of the rows plus half of the squared weights. Two classes have one
-    column of weights, the difference of their logits.
+    Each minimizes the summed loss of the rows plus half of the penalty times the squared weights.
+    Its outputs are logits. Two classes have one column of weights, the difference of their logits.
+    Each search begins where that of the next larger penalty has ended.
 
     X : (rows, numbers); weight : (rows,), None for equal ones
-    deadline : the monotonic time, in seconds, at which the last iteration ends
+    penalties : in rising order
+    deadline : the monotonic time, in seconds, at which the last iteration ends; smaller penalties
+        are then left out
     """
-    rows, numbers = X.shape
-    row_weights = numpy.ones(rows) if weight is None else weight.astype(numpy.float64)
-    penalty = 1.0 / row_weights.sum()
-    row_weights = row_weights / row_weights.sum()
-    index = numpy.arange(rows)
-    logits_of_columns = numpy.array([[-0.5, 0.5]]) if classes == 2 else numpy.eye(classes)
-    shape = (numbers + 1, len(logits_of_columns))
+    factors, basis = in_row_space(X)
+    problem = _Logistic(factors, labels, weight, classes)
+    models: list[LinearModel] = []
+    start = numpy.zeros(problem.shape)
+    for penalty in reversed(penalties):
+        if models and time.monotonic() >= deadline:
+            break
+        start = problem.minimum(start, penalty, deadline)
+        weights, bias = numpy.split(start @ problem.logits_of_columns, [len(start) - 1])
+        models.insert(0, LinearModel(basis(weights), bias[0], penalty))
+    return models
 
-    def loss_and_gradient(parameters: numpy.ndarray) -> tuple[float, numpy.ndarray]:
+
+class _Logistic:
+    """The loss of a logistic regression of the rows, and its minimum.
+
+    shape : of the parameters, (numbers + 1, columns of weights); the last row holds the biases
+    """
+
+    def __init__(
+        self, X: numpy.ndarray, labels: numpy.ndarray, weight: numpy.ndarray | None, classes: int
+    ) -> None:
+        rows, numbers = X.shape
+        row_weights = numpy.ones(rows) if weight is None else weight.astype(numpy.float64)
+        self.X = X
+        self.labels = labels
+        self.scale: float = 1.0 / row_weights.sum()
+        self.row_weights: numpy.ndarray = row_weights / row_weights.sum()
+        self.rows: numpy.ndarray = numpy.arange(rows)
+        self.logits_of_columns: numpy.ndarray = (
+            numpy.array([[-0.5, 0.5]]) if classes == 2 else numpy.eye(classes)
+        )
+        self.shape: tuple[int, int] = (numbers + 1, len(self.logits_of_columns))
+
+    def loss_and_gradient(
+        self, parameters: numpy.ndarray, penalty: float
+    ) -> tuple[float, numpy.ndarray]:
         """Compute the mean loss with its penalty, and the gradient of their sum."""
-        weights, bias = numpy.split(parameters.reshape(shape), [numbers])
-        logits = (X @ weights.astype(X.dtype) + bias) @ logits_of_columns
+        X = self.X
+        weights, bias = numpy.split(parameters.reshape(self.shape), [X.shape[1]])
+        logits = (X @ weights.astype(X.dtype) + bias) @ self.logits_of_columns
         logits -= logits.max(axis=1, keepdims=True)
         errors = numpy.exp(logits)
         sums = errors.sum(axis=1)
-        losses = numpy.log(sums) - logits[index, labels]
-        errors *= (row_weights / sums)[:, None]
-        errors[index, labels] -= row_weights
-        of_columns = errors @ logits_of_columns.T
-        of_weights = X.T @ of_columns.astype(X.dtype) + penalty * weights
-        loss = row_weights @ losses + penalty / 2 * (weights**2).sum()
+        losses = numpy.log(sums) - logits[self.rows, self.labels]
+        errors *= (self.row_weights / sums)[:, None]
+        errors[self.rows, self.labels] -= self.row_weights
+        of_columns = errors @ self.logits_of_columns.T
+        of_weights = X.T @ of_columns.astype(X.dtype) + penalty * self.scale * weights
+        loss = self.row_weights @ losses + penalty * self.scale / 2 * (weights**2).sum()
         return float(loss), numpy.vstack([of_weights, of_columns.sum(axis=0)]).ravel()
 
-    def stop_at_deadline(_: numpy.ndarray) -> None:
-        """End SciPy's search after an iteration when the time is over."""
-        if time.monotonic() >= deadline:
-            raise StopIteration
+    def minimum(self, start: numpy.ndarray, penalty: float, deadline: float) -> numpy.ndarray:
+        """Return the parameters of the minimum, or of the last iteration before the deadline."""
 
-    # OpenBLAS's product of float32 for five columns and AVX-512 computes with lanes that it never
-    # set, and drops them. What they held may raise the flag of an invalid operation.
-    with numpy.errstate(invalid="ignore"):
-        result = minimize(
-            loss_and_gradient,
-            numpy.zeros(shape).ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            callback=stop_at_deadline,
-            options={"maxiter": MAX_ITERATIONS, "gtol": MAX_GRADIENT},
-        )
-    weights, bias = numpy.split(result.x.reshape(shape) @ logits_of_columns, [numbers])
-    return LinearModel(weights, bias[0])
+        def stop_at_deadline(_: numpy.ndarray) -> None:
+            """End SciPy's search after an iteration when the time is over."""
+            if time.monotonic() >= deadline:
+                raise StopIteration
+
+        # OpenBLAS's product of float32 for five columns and AVX-512 computes with lanes that it
+        # never set, and drops them. What they held may raise the flag of an invalid operation.
+        with numpy.errstate(invalid="ignore"):
+            result = minimize(
+                self.loss_and_gradient,
+                start.ravel(),
+                args=(penalty,),
+                jac=True,
+                method="L-BFGS-B",
+                callback=stop_at_deadline,
+                options={"maxiter": MAX_ITERATIONS, "gtol": MAX_GRADIENT},
+            )
+        return result.x.reshape(self.shape)

@@ -170,7 +170,8 @@ def refit_network(
     rows : all rows, with scaled inputs; seconds : after these no epoch begins
     """
     network = training.network
-    epochs = refit_epochs(training.best_epoch, recipe.refit_share)
+    classes = recipe.spec.widths[-1] if recipe.spec.loss == "softmax_cross_entropy" else 1
+    epochs = refit_epochs(training.best_epoch, recipe.refit_share, network.history, classes)
     epochs = min(epochs, recipe.epochs_with_refit - network.history.epochs)
     if epochs <= 0:
         return

@@ -5,6 +5,7 @@ network goes on for a few epochs with them among the training rows, from its bes
 measured on the validation rows, such as intervals and temperatures, is measured before that.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy
@@ -20,6 +21,11 @@ EPOCH_DECAY = 0.7
 """Weight of an epoch in the mean of the parameters, relative to the epoch after it."""
 MIN_REFIT_EPOCHS = 3
 """Minimum number of epochs on all rows, unless the best epoch comes sooner."""
+
+MAX_GAP = 0.3
+"""Largest difference of the validation loss and the training loss of the best epoch, relative to
+the loss of a constant prediction, with which epochs on all rows are made. With a larger one a
+network of few rows and many columns learns its rows by heart, and would do so with all rows."""
 
 
 class ParameterMean:
@@ -63,11 +69,17 @@ class LastMean(Callback):
             training.step.params.update(self.mean.params)
 
 
-def refit_epochs(best_epoch: int, share: float) -> int:
+def refit_epochs(best_epoch: int, share: float, history: History, classes: int) -> int:
     """Return the number of epochs on all rows, at most as many as up to the best one.
 
-    share : of them, relative to the epochs up to the best one
+    share : of them, relative to the epochs up to the best one; history : with validation losses
+    classes : number of classes, 1 for numbers, whose targets have a variance of 1
     """
+    losses = history.validation_loss
+    of_constant = min(abs(losses[0]), math.log(classes) if classes > 1 else 1.0)
+    gap = losses[best_epoch - 1] - history.loss[best_epoch - 1]
+    if gap > MAX_GAP * of_constant:
+        return 0
     return min(best_epoch, max(MIN_REFIT_EPOCHS, round(share * best_epoch)))
 
 
