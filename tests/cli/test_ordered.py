@@ -32,7 +32,8 @@ def table(tmp_path: Path) -> pd.DataFrame:
 @pytest.fixture(params=[1e9, 100], ids=["in memory", "block by block"])
 def size(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take tables for small, then for large."""
-    monkeypatch.setattr("xpnet.data.frames.LARGE_TABLE_BYTES", request.param)
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", request.param)
+    monkeypatch.setattr("xpnet.tabular.rows.large_tables.SAMPLE_ROWS", 40)
 
 
 @pytest.mark.usefixtures("size")

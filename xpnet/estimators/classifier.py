@@ -32,10 +32,10 @@ from xpnet.learning.parameters import (
     with_documentation_of,
 )
 from xpnet.learning.scikit_learn import ClassifierMixin
-from xpnet.learning.targets import ClassTargets, Targets, learn_classes
+from xpnet.learning.targets import ClassTargets, Targets, learn_classes, learn_shares
 from xpnet.models.inputs import is_on_host, to_host
 from xpnet.ops import ACTIVATIONS
-from xpnet.training import Callback, Training
+from xpnet.training import Callback, Training, TrainingState
 from xpnet.typing import Array, ArrayLike, SparseMatrix
 
 if TYPE_CHECKING:
@@ -118,6 +118,67 @@ class MLPClassifier(ClassifierMixin, MLP):
     _sparse_labels = FittedAttribute[bool](
         "targets.are_sparse", doc="Whether labels come as a sparse indicator matrix."
     )
+
+    def fit(
+        self,
+        X: ArrayLike | Source,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        classes: ArrayLike | None = None,
+        X_val: ArrayLike | Source | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        callbacks: Sequence[Callback | Callable[[Training], None]] = (),
+        resume_from: TrainingState | None = None,
+    ) -> Self:
+        """Train on rows.
+
+        Parameters
+        ----------
+        X : array or scipy sparse matrix, shape (rows, features)
+            The rows, of any array library; a data frame or lists, too.
+        y : array, shape (rows,), (rows, targets) or (rows, classes)
+            Labels, of several targets a column for each; for several labels a row an indicator
+            matrix, sparse or dense; with ``classes`` soft labels, the probability of each class. Of
+            the same library or on the host.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative.
+        classes : array, shape (classes,), optional
+            The label of each column of soft labels. One-hot rows train as labels do.
+        X_val : array, scipy sparse matrix or source, shape (rows, features), optional
+            Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping``
+            they take the place of a part of X.
+        y_val : array, optional
+            Their targets; labels or soft labels.
+        sample_weight_val : array, shape (rows,), optional
+            Their weights.
+        callbacks : sequence of Callback or of functions, default ()
+            Callbacks of `xpnet.training`, for solvers that make epochs; a function is called with
+            the `xpnet.training.Training` after each epoch. One that sets ``training.stop`` ends the
+            fit. With callbacks there is no warning about convergence, and Ctrl-C is raised after a
+            whole epoch.
+        resume_from : TrainingState, optional
+            The state of a fit that was cut off, with the same data, callbacks and settings but for
+            ``max_iter``.
+
+        Returns
+        -------
+        MLPClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that do not fit. The estimator is then what it was before.
+        """
+        return self._train(
+            InputRows(X, y, sample_weight),
+            InputRows(X_val, y_val, sample_weight_val),
+            classes=classes,
+            callbacks=list(callbacks),
+            resume_from=resume_from,
+        )
 
     @available_if(MLP._has_partial_fit)
     def partial_fit(
@@ -366,9 +427,12 @@ class MLPClassifier(ClassifierMixin, MLP):
                 y,
                 settings.order,
                 earlier,
+                columns=None if settings.incremental else classes,
                 incremental=settings.incremental,
                 must_be_same=settings.warm_start,
             )
+        if classes is not None and not settings.incremental:
+            return learn_shares(y, classes, earlier, must_be_same=settings.warm_start)
         return learn_classes(
             y,
             classes,

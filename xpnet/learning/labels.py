@@ -181,3 +181,65 @@ def check_class_weights(class_weight: object, classes: numpy.ndarray) -> None:
             "`class_weight` must leave two classes or more whose weight is not 0; got "
             f"{remaining[0]!r} alone. Give other classes a weight above 0."
         )
+
+
+MAX_SUM_ERROR = 1e-4
+"""Largest distance of the sum of a row's probabilities from 1: that of float32 or of 4 digits."""
+
+
+def checked_shares(shares: numpy.ndarray, name: str, classes: int) -> numpy.ndarray:
+    """Return soft labels, (rows, classes) floats.
+
+    Raises InputError, which names the first wrong row, unless they are probabilities that sum to 1.
+    """
+    if shares.ndim != 2 or shares.shape[1] != classes:
+        raise InputError(
+            f"`{name}` must hold a probability for each of {classes} classes in each row; got "
+            f"shape {shares.shape}. Pass one column for each class."
+        )
+    shares = numpy.asarray(shares, shares.dtype if shares.dtype.kind == "f" else numpy.float64)
+    sums = shares.sum(axis=1, dtype=numpy.float64)
+    wrong = ~((numpy.abs(sums - 1) <= MAX_SUM_ERROR) & (shares >= 0).all(axis=1))
+    if wrong.any():
+        row = int(wrong.argmax())
+        is_negative = (shares[row] < 0).any()
+        received = f"{shares[row].min():g}" if is_negative else f"a sum of {sums[row]:g}"
+        raise InputError(
+            f"`{name}` must hold probabilities from 0 that sum to 1 in each row; got {received} in "
+            f"row {row}. Divide each row by its sum, or leave such rows out."
+        )
+    return shares
+
+
+def hard_labels(Y: numpy.ndarray) -> numpy.ndarray:
+    """Return class indices, of soft labels the most probable class: (rows,).
+
+    Y : (rows,) class indices or (rows, classes) shares
+    """
+    return Y if Y.ndim == 1 else Y.argmax(axis=1)
+
+
+def are_one_hot(shares: numpy.ndarray) -> bool:
+    """Return whether soft labels (rows, classes) name one class in each row."""
+    return bool(((shares == 0) | (shares == 1)).all() and (shares.sum(axis=1) == 1).all())
+
+
+def classes_of_columns(classes: object, columns: int) -> numpy.ndarray:
+    """Return the labels of the columns of soft labels: (classes,).
+
+    Raises InputError unless there are as many, each once, and two or more.
+    """
+    check_label_types(classes, "classes")
+    labels = numpy.asarray(classes)
+    if labels.ndim != 1 or len(labels) < 2 or len(set(labels.tolist())) < len(labels):
+        raise InputError(
+            f"`classes` must hold two labels or more, each once; got {labels.tolist()!r}. Name "
+            "each column of y."
+        )
+    if len(labels) != columns:
+        raise InputError(
+            f"`classes` must hold a label for each of {columns} columns of y; got {len(labels)}. "
+            "Name each column."
+        )
+    check_savable_labels(labels, "classes")
+    return labels

@@ -12,6 +12,7 @@ import numpy
 from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
+from xpnet.learning.labels import classes_of_columns
 from xpnet.learning.targets import ClassTargets, Targets, labels_at
 from xpnet.ops import Array
 from xpnet.typing import ArrayLike
@@ -148,6 +149,8 @@ class OrderedTargets(ClassTargets):
 
     def encode(self, y: numpy.ndarray) -> numpy.ndarray:
         """See `Targets.encode`."""
+        if self._holds_shares(y):
+            return self._encoded_shares(y)
         return indices_in(self._labels, y)
 
     def labels(self, outputs: Array, backend: Backend, *, on_host: bool) -> Array:
@@ -171,16 +174,22 @@ def learn_ordered(
     order: numpy.ndarray,
     earlier: ClassTargets | None,
     *,
+    columns: ArrayLike | None = None,
     incremental: bool,
     must_be_same: bool,
 ) -> OrderedTargets:
     """Return the meaning of labels of ordered classes; the arguments are those of `learn_classes`.
 
     order : the classes in rising order, those that y lacks among them
+    columns : the label of each column of soft labels; None for labels
 
     Raises InputError for several targets and for a label that the order misses, ValueError for
     labels that do not fit those seen before.
     """
+    if columns is not None and y.ndim == 2:
+        labels = classes_of_columns(columns, y.shape[1])
+        classes = ordered_classes(numpy.sort(labels), order)
+        return OrderedTargets(classes, share_columns=indices_in(labels, classes))
     if y.ndim != 1:
         raise InputError(
             f"`y` must hold one label for each row where classes are ordered; got shape "

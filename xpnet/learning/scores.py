@@ -23,8 +23,12 @@ MIN_PROBABILITY = 1e-30
 def log_losses(probabilities: numpy.ndarray, labels: numpy.ndarray) -> numpy.ndarray:
     """Return the loss of each row, minus the logarithm of its label's probability: (rows,) float64.
 
-    probabilities : (rows, classes); labels : (rows,) class indices
+    probabilities : (rows, classes)
+    labels : (rows,) class indices; or (rows, classes) shares, by which logarithms are averaged
     """
+    if labels.ndim == 2:
+        logarithms = numpy.log(probabilities.astype(numpy.float64).clip(MIN_PROBABILITY))
+        return -(labels * logarithms).sum(axis=1)
     of_labels = probabilities[numpy.arange(len(labels)), labels].astype(numpy.float64)
     return -numpy.log(of_labels.clip(MIN_PROBABILITY))
 

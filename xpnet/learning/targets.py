@@ -14,7 +14,14 @@ from xpnet.backend import Backend, on_device
 from xpnet.backend.spec import Loss
 from xpnet.dispatch import get_backend
 from xpnet.errors import InputError
-from xpnet.learning.labels import check_label_types, check_savable_labels
+from xpnet.learning.labels import (
+    are_one_hot,
+    check_label_types,
+    check_savable_labels,
+    checked_shares,
+    classes_of_columns,
+    hard_labels,
+)
 from xpnet.learning.losses import NumericLoss
 from xpnet.models.inputs import to_host
 from xpnet.ops import Array
@@ -120,11 +127,14 @@ class ClassTargets(Targets):
     classes : (classes,) the labels, sorted; of several targets a list with those of each
     are_indicators : whether a row may have several of the labels
     are_sparse : whether labels come as a sparse indicator matrix
+    share_columns : (classes,) the column of each class where labels are probabilities; None where
+        they are labels
     """
 
     classes: numpy.ndarray | list[numpy.ndarray]
     are_indicators: bool = False
     are_sparse: bool = False
+    share_columns: numpy.ndarray | None = None
 
     @property
     def outputs(self) -> int:
@@ -158,6 +168,8 @@ class ClassTargets(Targets):
         if isinstance(self.classes, list):
             columns = [y[:, [k]] == classes for k, classes in enumerate(self.classes)]
             return numpy.hstack(columns)
+        if self._holds_shares(y):
+            return self._encoded_shares(y)
         if y.ndim == 2:
             return label_binarize(y, classes=self.classes) if y.shape[0] else y
         if len(self.classes) > 2:
@@ -170,6 +182,10 @@ class ClassTargets(Targets):
             return numpy.asarray(self.labels(encoded, get_backend("numpy"), on_host=True))
         if self.are_indicators:
             return encoded.astype(int)
+        if encoded.ndim == 2 and encoded.shape[1] > 1:
+            return self.classes[encoded.argmax(axis=1)]
+        if self.share_columns is not None and encoded.ndim == 2:
+            encoded = encoded > 0.5
         return self.classes[encoded.reshape(len(encoded)).astype(int)]
 
     def labels(self, outputs: Array, backend: Backend, *, on_host: bool) -> Array:
@@ -211,8 +227,25 @@ class ClassTargets(Targets):
         with on_device(backend):
             return smoothed(encoded, like, share, counts)
 
+    def _holds_shares(self, y: numpy.ndarray) -> bool:
+        """Return whether targets are probabilities of the classes."""
+        return self.share_columns is not None and y.ndim == 2
+
+    def _encoded_shares(self, y: numpy.ndarray) -> numpy.ndarray:
+        """Return soft labels as the loss takes them; one-hot rows as labels.
+
+        y : (rows, classes), in the order of the user's columns
+        """
+        assert self.share_columns is not None and isinstance(self.classes, numpy.ndarray)
+        shares = checked_shares(y, "y", len(self.classes))[:, self.share_columns]
+        if are_one_hot(shares):
+            return self.encode(self.classes[hard_labels(shares)])
+        return shares[:, 1:] if self.outputs == 1 else numpy.ascontiguousarray(shares)
+
     def check_known(self, y: numpy.ndarray) -> None:
         """See `Targets.check_known`."""
+        if self._holds_shares(y):
+            return
         for classes, labels in self._classes_and_labels(y):
             if len(numpy.setdiff1d(labels, classes, assume_unique=True)):
                 raise ValueError(
@@ -290,6 +323,36 @@ def learn_classes(
         targets.check_same(y)
     else:
         targets.check_known(y)
+    return targets
+
+
+def learn_shares(
+    y: numpy.ndarray, columns: ArrayLike, earlier: ClassTargets | None, *, must_be_same: bool
+) -> ClassTargets:
+    """Return the meaning of soft labels; for the arguments see `learn_classes`.
+
+    y : (rows, classes); columns : the label of each column
+
+    Raises InputError for labels that are no probabilities, ValueError for other classes than those
+    of the earlier fit where they must be the same.
+    """
+    if y.ndim != 2 or sparse.issparse(y):
+        raise InputError(
+            "`classes` must go with the probabilities of classes in y, (rows, classes); got y of "
+            f"shape {tuple(y.shape)}. Leave classes out."
+        )
+    labels = classes_of_columns(columns, y.shape[1])
+    order = numpy.argsort(labels)
+    targets = ClassTargets(labels[order], share_columns=order)
+    if (
+        must_be_same
+        and earlier is not None
+        and not numpy.array_equal(earlier.classes, targets.classes)
+    ):
+        raise ValueError(
+            "warm_start can only be used where `y` has the same classes as in the previous call to "
+            f"fit. Previously got {earlier.classes}, `classes` has {targets.classes}"
+        )
     return targets
 
 

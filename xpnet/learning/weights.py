@@ -1,5 +1,6 @@
 """Weights of rows."""
 
+from collections.abc import Iterable, Mapping
 from numbers import Real
 
 import numpy
@@ -63,6 +64,8 @@ def class_weights(
     y : the targets as the user has them; encoded : as the loss takes them
     class_weight : as scikit-learn takes it; "balanced" counts the rows of all ranks
     """
+    if targets.share_columns is not None and y.ndim == 2:
+        return weights_of_shares(y[:, targets.share_columns], targets.classes, class_weight)
     if not isinstance(targets.classes, list):
         check_class_weights(class_weight, targets.classes)
     if class_weight == "balanced" and ranks.sharded:
@@ -70,6 +73,21 @@ def class_weights(
         balanced = counts.sum() / (len(counts) * counts)
         class_weight = dict(zip(targets.classes, balanced, strict=True))
     return compute_sample_weight(class_weight, y) if len(encoded) else numpy.zeros(0)
+
+
+def weights_of_shares(
+    shares: numpy.ndarray, classes: Iterable[object], class_weight: object
+) -> numpy.ndarray:
+    """Return the mean weight of each row by the probabilities of its classes: (rows,) float64.
+
+    shares : (rows, classes); class_weight : "balanced", or weights by label
+    """
+    sums = shares.sum(axis=0, dtype=numpy.float64)
+    if isinstance(class_weight, Mapping):
+        of_classes = numpy.array([class_weight.get(label, 1.0) for label in classes])
+    else:
+        of_classes = sums.sum() / (len(sums) * numpy.where(sums > 0, sums, 1.0))
+    return numpy.asarray(shares @ of_classes, numpy.float64)
 
 
 def nonzero_rows(weight: numpy.ndarray | None) -> numpy.ndarray | None:

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
+from xpnet.learning.labels import hard_labels
 from xpnet.learning.parameters import check_parameters, check_together
 from xpnet.learning.weights import none_if_uniform, nonzero_rows
 from xpnet.models.inputs import check_no_loader, like_rows, require, to_host
@@ -361,7 +362,7 @@ class Tabular(FittedAttributes, TabularParameters):
         count = len(rows.X)
         require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
         random_state = check_random_state(self.random_state)
-        labels = rows.Y if self._task == "classification" else None
+        labels = hard_labels(rows.Y) if self._task == "classification" else None
         parts = max(2, round(1 / self.validation_fraction)) if self.validation_fraction else 8
         divided = DividedRows(rows, random_folds(count, labels, parts, random_state))
         seeds = random_state.randint(2**31 - 1, size=len(fitted.networks)).tolist()
@@ -450,7 +451,9 @@ class Tabular(FittedAttributes, TabularParameters):
         is_by_time = validation is None and training.links.time is not None and fraction > 0
         if is_by_time:
             training, validation = training.divided_by_time(fraction)
-        rows, means = fit_encoder(encoder, training, self.dtype)
+        rows, means = fit_encoder(
+            encoder, training, self.dtype, has_classes=self._task == "classification"
+        )
         if validation is None:
             folds = self._folds(rows, random_state, training.links.groups)
             return DividedRows(rows, folds, are_own, means)
@@ -559,7 +562,7 @@ class Tabular(FittedAttributes, TabularParameters):
         count = min(round(1 / self.validation_fraction), len(rows.X))
         if count < 2:
             return None
-        labels = rows.Y if self._task == "classification" else None
+        labels = hard_labels(rows.Y) if self._task == "classification" else None
         if groups is not None:
             return group_folds(rows.X, groups, labels, count, random_state)
         return random_folds(len(rows.X), labels, count, random_state)

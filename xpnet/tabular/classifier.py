@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy
 from sklearn.metrics import accuracy_score
@@ -14,9 +14,13 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from xpnet.errors import InputError
 from xpnet.learning.labels import (
+    are_one_hot,
     check_class_weights,
     check_label_types,
     check_savable_labels,
+    checked_shares,
+    classes_of_columns,
+    hard_labels,
 )
 from xpnet.learning.ordered import Choice, Order, indices_in, order_of, ordered_classes
 from xpnet.learning.parameters import (
@@ -27,18 +31,20 @@ from xpnet.learning.parameters import (
     with_documentation_of,
 )
 from xpnet.learning.scikit_learn import ClassifierMixin
+from xpnet.learning.weights import weights_of_shares
 from xpnet.models.inputs import like_rows, to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.columns.records import enumerated
 from xpnet.tabular.ensemble.calibration import best_temperature, best_threshold
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows
+from xpnet.tabular.ensemble.watching import Callbacks
 from xpnet.tabular.fitted import FittedClassifier
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.rows.coded_labels import CodedLabels
 from xpnet.tabular.rows.fit_rows import TargetCoding, check_row_weights
 from xpnet.tabular.settings import TableSettings
-from xpnet.typing import ArrayLike, Transformer
+from xpnet.typing import ArrayLike, TableLike, Transformer
 
 MIN_ROWS_TO_WARN = 20
 """Number of rows above which a class of one row causes a warning. On fewer rows there is little
@@ -50,19 +56,26 @@ class Classes:
     """The labels of the training rows.
 
     labels : (classes,), sorted, or in rising order; are_ordered : whether they have such an order
+    share_columns : (classes,) the column of each class in soft labels; None where there are none
     """
 
     labels: numpy.ndarray
 
     are_ordered: bool = False
+    share_columns: numpy.ndarray | None = None
 
     @property
     def outputs(self) -> int:
         """Return the number of classes."""
         return len(self.labels)
 
-    def encode(self, y: CodedLabels, name: str) -> numpy.ndarray:
-        """Return indices into the labels: (rows,). Raises InputError for unknown labels."""
+    def encode(self, y: CodedLabels | numpy.ndarray, name: str) -> numpy.ndarray:
+        """Return indices into the labels, (rows,), or soft labels, (rows, classes).
+
+        One-hot rows are indices. Raises InputError for unknown labels.
+        """
+        if isinstance(y, numpy.ndarray):
+            return self._encoded_shares(y, name)
         if self.are_ordered:
             indices = indices_in(self.labels, y.labels)
         else:
@@ -75,6 +88,23 @@ class Classes:
                 f"`{name}` must hold labels of y only; got {label!r}. Leave such rows out."
             )
         return indices[y.indices]
+
+    def _encoded_shares(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
+        """Return soft labels, (rows, classes) in the order of the labels, or indices (rows,)."""
+        if self.share_columns is None:
+            raise InputError(
+                f"`{name}` must hold one label for each row, as y does; got shape {y.shape}. Pass "
+                "one column."
+            )
+        shares = checked_shares(y, name, len(self.labels))[:, self.share_columns]
+        return hard_labels(shares) if are_one_hot(shares) else shares
+
+
+class SoftLabels(NamedTuple):
+    """Soft labels as a user passes them. shares : (rows, classes); classes : of the columns"""
+
+    shares: ArrayLike
+    classes: ArrayLike
 
 
 @with_documentation_of(Parameters=TabularParameters, Attributes=Tabular)
@@ -149,10 +179,98 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     _task = "classification"
 
-    def _checked_targets(self, y: ArrayLike | CodedLabels, name: str) -> CodedLabels:
+    def fit(
+        self,
+        X: TableLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        classes: ArrayLike | None = None,
+        X_val: TableLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        time: ArrayLike | str | None = None,
+        callbacks: Callbacks = (),
+    ) -> Self:
+        """Encode a table and train on it.
+
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The table. Arrays of a device, here and below, are copied to the host.
+        y : array, shape (rows,), or with ``classes`` (rows, classes)
+            The labels; or soft labels, the probability of each class, without which there is no
+            fit.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
+            learned.
+        classes : array, shape (classes,), optional
+            The label of each column of soft labels. One-hot rows train as labels do.
+        X_val : frame, Arrow table, dict of columns, or array, optional
+            Validation rows, in place of a part of X.
+        y_val : array, shape (validation rows,), optional
+            Their labels, or soft labels with the columns of ``y``.
+        sample_weight_val : array, shape (validation rows,), optional
+            Their weights.
+        groups : array, shape (rows,), optional
+            The group of each row, such as a patient or a customer, where predictions are for new
+            groups: all rows of a group are for training, or all are for validation.
+        time : array, shape (rows,), or str, optional
+            Numbers or dates, or the name of a column of X that holds them, where predictions are
+            for later times: the latest rows, ``validation_fraction`` of them, are for validation.
+            All networks have the same validation rows. The column stays one of the table.
+        callbacks : sequence of Callback or function, or function, default ()
+            Callbacks of :mod:`xpnet.training`, which the trainings of all networks call, with
+            ``n_jobs`` from several threads; or a function of the number of a network, from 0, that
+            returns its callbacks.
+
+        Returns
+        -------
+        TabularClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            For targets, weights, groups or times that do not fit the rows, and for tables that
+            `TableEncoder.fit` refuses.
+
+        Notes
+        -----
+        A fit is made as a whole or not at all: an exception leaves the estimator as it was. Ctrl-C
+        in a first fit is raised, too, but keeps what the networks have learned in their whole
+        epochs, if there are any. Columns are encoded, and rows divided, by the most probable class
+        of soft labels.
+        """
+        return super().fit(
+            X,
+            y if classes is None or y is None else SoftLabels(y, classes),  # type: ignore[arg-type]
+            sample_weight,
+            X_val=X_val,
+            y_val=y_val if classes is None or y_val is None else SoftLabels(y_val, classes),
+            sample_weight_val=sample_weight_val,
+            groups=groups,
+            time=time,
+            callbacks=callbacks,
+        )
+
+    def _checked_targets(
+        self, y: ArrayLike | CodedLabels | SoftLabels, name: str
+    ) -> CodedLabels | numpy.ndarray:
         if isinstance(y, CodedLabels):
             check_savable_labels(y.labels, name)
             return y
+        if isinstance(y, SoftLabels):
+            shares = numpy.asarray(to_host(y.shares))
+            if shares.ndim == 2 and shares.dtype.kind in "biuf":
+                return shares
+            if name == "y":
+                raise InputError(
+                    "`classes` must go with the probabilities of classes in y, (rows, classes) "
+                    f"numbers; got {shares.dtype} of shape {shares.shape}. Leave classes out."
+                )
+            y = y.shares
         y = to_host(y)
         check_label_types(y, name)
         labels = column_or_1d(y, warn=True)
@@ -167,7 +285,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
             return settings
         return replace(settings, loss="ordered_cross_entropy")
 
-    def _learned_targets(self, y: CodedLabels, passed: object) -> Classes:
+    def _learned_targets(self, y: CodedLabels | numpy.ndarray, passed: object) -> Classes:
+        if isinstance(passed, SoftLabels):
+            assert isinstance(y, numpy.ndarray)
+            return self._learned_shares(passed, y.shape[1])
+        assert isinstance(y, CodedLabels)
         counts = numpy.bincount(y.indices, minlength=len(y.labels))
         labels, counts = y.labels[counts > 0], counts[counts > 0]
         if len(labels) < 2:
@@ -197,13 +319,29 @@ class TabularClassifier(ClassifierMixin, Tabular):
             )
         return Classes(ordered_classes(labels, order), are_ordered=True)
 
+    def _learned_shares(self, passed: SoftLabels, columns: int) -> Classes:
+        """Return the coding of soft labels. columns : their number"""
+        labels = classes_of_columns(passed.classes, columns)
+        if self.threshold is not None and len(labels) != 2:
+            raise InputError(
+                f"`threshold` must go with two classes; got {len(labels)}. Leave threshold out."
+            )
+        order = order_of(self.ordered, None)
+        if order is None:
+            return Classes(numpy.sort(labels), share_columns=numpy.argsort(labels))
+        present = ordered_classes(numpy.sort(labels), order)
+        return Classes(present, are_ordered=True, share_columns=indices_in(labels, present))
+
     def _with_class_weights(
         self, coding: Classes, Y: numpy.ndarray, weight: numpy.ndarray | None
     ) -> numpy.ndarray | None:
         if self.class_weight is None:
             return weight
         check_class_weights(self.class_weight, coding.labels)
-        of_classes = compute_sample_weight(self.class_weight, coding.labels[Y])
+        if Y.ndim == 2:
+            of_classes = weights_of_shares(Y, coding.labels.tolist(), self.class_weight)
+        else:
+            of_classes = compute_sample_weight(self.class_weight, coding.labels[Y])
         converted = check_row_weights(of_classes, len(Y), self.dtype, "class_weight")
         if weight is None or converted is None:
             return converted
@@ -244,7 +382,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
                 f"{self.threshold!r}. Pass a number, or a larger validation_fraction."
             )
         probabilities = fitted.calibrated(validation.outputs)
-        return best_threshold(probabilities, validation.Y, validation.weight, self.threshold)
+        labels = hard_labels(validation.Y)
+        return best_threshold(probabilities, labels, validation.weight, self.threshold)
 
     @property
     def classes_(self) -> numpy.ndarray:

@@ -23,12 +23,16 @@ def best_blend(trained: TrainedNetworks, divided: DividedRows) -> TrainedNetwork
     """
     if trained.validated[0].spec.loss not in ("softmax_cross_entropy", "squared_error"):
         return trained
+    has_classes = trained.validated[0].spec.loss == "softmax_cross_entropy"
     settings = trained.settings
     predicted = [_rows_of_setting(trained.of_settings([setting]), divided) for setting in settings]
-    return trained.of_settings([settings[k] for k in best_together(predicted)])
+    chosen = best_together(predicted, are_classes=has_classes)
+    return trained.of_settings([settings[k] for k in chosen])
 
 
-def best_together(predicted: Sequence[PredictedRows]) -> list[int]:
+def best_together(
+    predicted: Sequence[PredictedRows], *, are_classes: bool | None = None
+) -> list[int]:
     """Return the indices of the predictions whose mean has the lowest loss, chosen one by one.
 
     The best one comes first, and each time the one that lowers the loss most is added, or raises it
@@ -37,12 +41,13 @@ def best_together(predicted: Sequence[PredictedRows]) -> list[int]:
     others worse.)
 
     predicted : predictions of the same rows, at least one
+    are_classes : whether they are probabilities; None if they are for class indices alone
     """
     chosen: list[int] = []
     lowest = numpy.inf
     while len(chosen) < len(predicted):
         losses = {
-            k: _loss_of_mean([predicted[i] for i in (*chosen, k)])
+            k: _loss_of_mean([predicted[i] for i in (*chosen, k)], are_classes)
             for k in range(len(predicted))
             if k not in chosen
         }
@@ -65,12 +70,12 @@ def _rows_of_setting(trained: TrainedNetworks, divided: DividedRows) -> Predicte
     return PredictedRows(mean_of(outputs), validation.Y, validation.weight)
 
 
-def _loss_of_mean(predicted: Sequence[PredictedRows]) -> float:
+def _loss_of_mean(predicted: Sequence[PredictedRows], are_classes: bool | None) -> float:
     """Return the loss of the mean of several predictions of the same rows."""
     rows = predicted[0]
     outputs = numpy.stack([prediction.outputs for prediction in predicted])
     mean = outputs.mean(axis=0, dtype=numpy.float64)
-    if rows.Y.ndim == 1:
+    if rows.Y.ndim == 1 or are_classes:
         losses = log_losses(mean, rows.Y)
     else:
         losses = ((mean - rows.Y) ** 2).mean(axis=1)

@@ -8,6 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from xpnet.errors import InputError
+from xpnet.learning.scores import log_losses
 
 SCORE_ROUNDING = 1e-12
 """Difference of two scores that is due to rounding: thresholds of both are equally good."""
@@ -117,14 +118,18 @@ def best_temperature(
     has a normal prior, as that of a scale in Gelman et al., Bayesian Data Analysis, 2013, section
     5.7, which fades as the rows become many.
 
-    probabilities : (rows, classes); labels : (rows,) class indices; weight : (rows,)
+    probabilities : (rows, classes); labels : (rows,) class indices or (rows, classes) soft labels
+    weight : (rows,)
     """
     rows = len(labels) if weight is None else float(weight.sum()) ** 2 / float((weight**2).sum())
 
     def loss(logarithm: float) -> float:
         """Return the log loss of the labels and of the prior at temperature exp(``logarithm``)."""
-        chosen = tempered(probabilities, exp(logarithm))[numpy.arange(len(labels)), labels]
         of_prior = ((logarithm - PRIOR_MEAN) / PRIOR_DEVIATION) ** 2 / 2 / rows
+        of_classes = tempered(probabilities, exp(logarithm))
+        if labels.ndim == 2:
+            return of_prior + float(numpy.average(log_losses(of_classes, labels), weights=weight))
+        chosen = of_classes[numpy.arange(len(labels)), labels]
         logarithms = numpy.log(numpy.maximum(chosen, 1e-300))
         return of_prior - float(numpy.average(logarithms, weights=weight))
 

@@ -21,7 +21,8 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from xpnet.backend import NetworkSpec
 from xpnet.backend.blas import one_thread
-from xpnet.learning.scores import MIN_PROBABILITY
+from xpnet.learning.labels import hard_labels
+from xpnet.learning.scores import MIN_PROBABILITY, log_losses
 from xpnet.models import Network
 from xpnet.tabular.encodings.encoding import Encoding
 from xpnet.tabular.ensemble.linear_solvers import LinearModel, fit_logistics, fit_ridges
@@ -117,6 +118,8 @@ def scales_of_inputs(
     sample = numpy.random.default_rng(0).permutation(len(rows.X))[:max_rows]
     inputs = sums_of_inputs(rows.X[sample], sums)
     targets = rows.Y[sample]
+    if task == "classification":
+        targets = hard_labels(targets)
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     weight = None if rows.weight is None else rows.weight[sample]
@@ -166,7 +169,7 @@ def fit_linear(
         numbers *= factors.astype(numbers.dtype)
         if spec.loss == "softmax_cross_entropy":
             classes = spec.widths[-1]
-            if len(numpy.unique(rows.Y)) < classes:
+            if len(numpy.unique(hard_labels(rows.Y))) < classes:
                 return None
             penalties = penalties or penalties_of_labels(*numbers.shape)
             models = fit_logistics(
@@ -239,6 +242,8 @@ def blended_outputs(
 
 def _log_loss(probabilities: numpy.ndarray, rows: LabeledRows) -> float:
     """Return the weighted sum of the log losses of labels. probabilities : (rows, classes)"""
+    if rows.Y.ndim == 2:
+        return _weighted_sum(log_losses(probabilities, rows.Y), rows.weight)
     of_labels = probabilities[numpy.arange(len(probabilities)), rows.Y]
     return _weighted_sum(-numpy.log(of_labels.clip(MIN_PROBABILITY)), rows.weight)
 

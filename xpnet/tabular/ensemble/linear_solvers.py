@@ -107,7 +107,8 @@ def fit_logistics(
     Its outputs are logits. Two classes have one column of weights, the difference of their logits.
     Each search begins where that of the next larger penalty has ended.
 
-    X : (rows, numbers); weight : (rows,), None for equal ones
+    X : (rows, numbers); labels : (rows,) class indices or (rows, classes) soft labels
+    weight : (rows,), None for equal ones
     penalties : in rising order
     deadline : the monotonic time, in seconds, at which the last iteration ends; smaller penalties
         are then left out
@@ -156,9 +157,13 @@ class _Logistic:
         logits -= logits.max(axis=1, keepdims=True)
         errors = numpy.exp(logits)
         sums = errors.sum(axis=1)
-        losses = numpy.log(sums) - logits[self.rows, self.labels]
         errors *= (self.row_weights / sums)[:, None]
-        errors[self.rows, self.labels] -= self.row_weights
+        if self.labels.ndim == 2:
+            losses = numpy.log(sums) - (logits * self.labels).sum(axis=1)
+            errors -= self.row_weights[:, None] * self.labels
+        else:
+            losses = numpy.log(sums) - logits[self.rows, self.labels]
+            errors[self.rows, self.labels] -= self.row_weights
         of_columns = errors @ self.logits_of_columns.T
         of_weights = X.T @ of_columns.astype(X.dtype) + penalty * self.scale * weights
         loss = self.row_weights @ losses + penalty * self.scale / 2 * (weights**2).sum()

@@ -10,6 +10,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length
 
 from xpnet.errors import InputError
+from xpnet.learning.labels import hard_labels
 from xpnet.learning.weights import check_weights, weights_in_dtype
 from xpnet.models.inputs import to_host
 from xpnet.tabular.columns.frames import table_of
@@ -152,6 +153,15 @@ def select(values: Selected, indices: numpy.ndarray | None) -> Selected:
     return values if values is None or indices is None else values[indices]
 
 
+def target_of_encodings(Y: numpy.ndarray, *, are_classes: bool) -> numpy.ndarray:
+    """Return the target that encodings learn from: (rows,), of several numbers the first, of soft
+    labels the most probable class.
+    """
+    if are_classes:
+        return hard_labels(Y)
+    return Y if Y.ndim == 1 else Y[:, 0]
+
+
 class FittedRows(NamedTuple):
     """The encoded rows that an encoder was fitted to. means : the inputs that are mean targets"""
 
@@ -159,14 +169,17 @@ class FittedRows(NamedTuple):
     means: Sequence[InputMeans]
 
 
-def fit_encoder(encoder: Transformer, rows: CountedRows, dtype: str) -> FittedRows:
+def fit_encoder(
+    encoder: Transformer, rows: CountedRows, dtype: str, *, has_classes: bool
+) -> FittedRows:
     """Fit an encoder, and return the encoded rows with their targets and weights.
+
+    has_classes : whether targets of several columns are soft labels
 
     An encoder of another kind gets ``groups`` or ``time`` where its ``fit_transform`` has them.
     """
     table = rows.table_for(encoder)
-    Y = rows.targets.Y
-    first_target = Y if Y.ndim == 1 else Y[:, 0]
+    first_target = target_of_encodings(rows.targets.Y, are_classes=has_classes)
     if isinstance(encoder, TableEncoder):
         inputs = encoder.fit_training(table, first_target, rows.links.groups, rows.links.time)
         X = dense(inputs.encoded(), encoder, dtype)

@@ -27,12 +27,17 @@ MIN_LOGARITHM_OF = 1e-30
 """Smallest probability or mean whose logarithm is taken."""
 
 
+LOSSES_OF_CLASSES = "softmax_cross_entropy", "ordered_cross_entropy"
+"""Losses whose outputs are probabilities."""
+
+
 @dataclass(frozen=True, eq=False)
 class HeldParts:
     """The parts of the validation rows of a network, on the host.
 
     spec : of the network, for its loss
-    parts : (rows,) int; Y : (rows,) class indices or (rows, outputs); weight : (rows,)
+    parts : (rows,) int; weight : (rows,)
+    Y : (rows,) class indices, (rows, classes) soft labels or (rows, outputs) numbers
     """
 
     spec: NetworkSpec
@@ -57,7 +62,10 @@ class HeldParts:
     def losses_of_parts(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return the sum of the losses of the rows of each part, by their weights: (parts,)."""
         outputs = outputs.astype(numpy.float64)
-        if self.Y.ndim == 1:
+        if self.spec.loss in LOSSES_OF_CLASSES and self.Y.ndim == 2:
+            logarithms = numpy.log(outputs.mean(axis=0).clip(MIN_LOGARITHM_OF))
+            losses = -self.weight * (self.Y * logarithms).sum(axis=1)
+        elif self.Y.ndim == 1:
             of_labels = outputs.mean(axis=0)[numpy.arange(len(self.Y)), self.Y]
             losses = -self.weight * numpy.log(of_labels.clip(MIN_LOGARITHM_OF))
         elif self.spec.loss == "squared_error":

@@ -18,6 +18,7 @@ from numpy.random import RandomState
 
 from xpnet.data import table_size
 from xpnet.data.sources import Source
+from xpnet.learning.labels import hard_labels
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.encodings.column_fit import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
@@ -25,7 +26,7 @@ from xpnet.tabular.encodings.training_inputs import InputMeans
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import check_groups, split_off_rows
 from xpnet.tabular.rows.file_rows import FileRows
-from xpnet.tabular.rows.fit_rows import CountedRows
+from xpnet.tabular.rows.fit_rows import CountedRows, target_of_encodings
 from xpnet.training import LabeledRows
 
 SAMPLE_ROWS = 2**16
@@ -76,7 +77,7 @@ def encode_large(
         training, validation = split_off(rows, fraction, random_state, are_classes=are_classes)
     places = numpy.arange(0, training.count, -(-training.count // SAMPLE_ROWS))
     limit_width(encoder, max_width, rows.count)
-    means = fit_to_sample(encoder, training.take(places))
+    means = fit_to_sample(encoder, training.take(places), are_classes=are_classes)
     notes = []
     if not max_width:
         notes.append(
@@ -101,7 +102,7 @@ def split_off(
     if rows.links.groups is not None:
         check_groups(rows.links.groups)
     seed = int(random_state.randint(2**31 - 1))
-    Y = rows.targets.Y
+    Y = hard_labels(rows.targets.Y) if are_classes else rows.targets.Y
     is_validation = split_off_rows(Y, rows.links, fraction, seed, are_classes=are_classes)
     return rows.part(~is_validation), rows.part(is_validation)
 
@@ -117,12 +118,13 @@ def limit_width(encoder: TableEncoder, max_width: int, rows: int) -> None:
     encoder.max_categories = min(encoder.max_categories, max_categories)
 
 
-def fit_to_sample(encoder: TableEncoder, sample: CountedRows) -> Sequence[InputMeans]:
+def fit_to_sample(
+    encoder: TableEncoder, sample: CountedRows, *, are_classes: bool
+) -> Sequence[InputMeans]:
     """Fit an encoder to some rows; return the inputs that are mean targets."""
-    Y = sample.targets.Y
+    target = target_of_encodings(sample.targets.Y, are_classes=are_classes)
     table = sample.table_for(encoder)
-    links = sample.links
-    return encoder.fit_means(table, Y if Y.ndim == 1 else Y[:, 0], links.groups, links.time)
+    return encoder.fit_means(table, target, sample.links.groups, sample.links.time)
 
 
 def labeled(X: "EncodedRows", rows: CountedRows, *, in_memory: bool) -> LabeledRows:
