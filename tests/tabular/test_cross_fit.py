@@ -90,7 +90,7 @@ def test_predictions_are_those_of_a_fit_without_intervals(monkeypatch: pytest.Mo
     predictions = []
     for enabled in (True, False):
         if not enabled:
-            monkeypatch.setattr("xpnet.tabular.base.needs_cross_fit", lambda *_: False)
+            monkeypatch.setattr("xpnet.tabular.fit.needs_cross_fit", lambda *_: False)
         regressor = TabularRegressor(**SMALL).fit(X, Y, groups=GROUPS)
         predictions.append(regressor.predict(X))
     numpy.testing.assert_array_equal(*predictions)
@@ -159,5 +159,5 @@ def test_intervals_hold_their_share_of_new_groups_where_there_are_few(
 ) -> None:
     """The share of a division has a standard deviation of 0.07, that of 16 divisions of 0.018."""
     assert numpy.mean(coverages()) == pytest.approx(0.9, abs=0.04)
-    monkeypatch.setattr("xpnet.tabular.base.needs_cross_fit", lambda *_: False)
+    monkeypatch.setattr("xpnet.tabular.fit.needs_cross_fit", lambda *_: False)
     assert numpy.mean(coverages()) < 0.87  # by the networks of the fit

@@ -13,7 +13,6 @@ from xpnet.backend import on_device
 from xpnet.data.sources import Source
 from xpnet.estimators.mlp import MLP, like_input
 from xpnet.estimators.parameters import EstimatorParameters
-from xpnet.estimators.rows import InputRows
 from xpnet.estimators.settings import FitSettings
 from xpnet.learning.fitted import FittedAttribute, in_copy
 from xpnet.learning.ordered import (
@@ -32,6 +31,7 @@ from xpnet.learning.parameters import (
     with_documentation_of,
 )
 from xpnet.learning.scikit_learn import ClassifierMixin
+from xpnet.learning.split import InputRows
 from xpnet.learning.targets import ClassTargets, Targets, learn_classes, learn_shares
 from xpnet.models.inputs import is_on_host, to_host
 from xpnet.ops import ACTIVATIONS

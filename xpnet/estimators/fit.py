@@ -13,9 +13,9 @@ from xpnet.estimators.network_plan import NetworkPlan, new_network, renewed_netw
 from xpnet.estimators.placement import Place, choose_place, place_rows
 from xpnet.estimators.record import TrainingRecord
 from xpnet.estimators.resume import Checkpoints, open_checkpoints
-from xpnet.estimators.rows import CheckedRows, InputRows, read_validation_rows
+from xpnet.estimators.rows import CheckedRows, read_validation_rows
 from xpnet.estimators.settings import FitSettings
-from xpnet.learning.split import Split
+from xpnet.learning.split import InputRows, Split
 from xpnet.learning.targets import ClassTargets, Targets
 from xpnet.learning.weights import check_weights, class_weights
 from xpnet.training import LabeledRows

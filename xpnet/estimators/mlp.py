@@ -29,10 +29,11 @@ from xpnet.estimators.lbfgs import train_by_lbfgs
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.predicted import PredictedEstimator
-from xpnet.estimators.rows import InputRows, read_rows
+from xpnet.estimators.rows import read_rows
 from xpnet.estimators.settings import STOCHASTIC, FitSettings
 from xpnet.estimators.stochastic import train_by_epochs
 from xpnet.learning.scikit_learn import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from xpnet.learning.split import InputRows
 from xpnet.learning.targets import ClassTargets, Targets
 from xpnet.models import Network
 from xpnet.models.inputs import check_spec, is_host, is_on_host, require

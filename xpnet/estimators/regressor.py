@@ -13,12 +13,12 @@ from xpnet.data.sources import Source
 from xpnet.estimators.checks import check_targets
 from xpnet.estimators.mlp import MLP, like_input
 from xpnet.estimators.parameters import EstimatorParameters
-from xpnet.estimators.rows import InputRows
 from xpnet.estimators.settings import FitSettings
 from xpnet.learning.exposure import Exposures, check_exposures_of_validation, rates_of
 from xpnet.learning.losses import LossParameters, NumericLoss
 from xpnet.learning.parameters import ARRAY_LIKE, COUNT, allowing, with_documentation_of
 from xpnet.learning.scikit_learn import RegressorMixin
+from xpnet.learning.split import InputRows
 from xpnet.learning.targets import NumberTargets, Targets
 from xpnet.models.inputs import is_sparse, to_host
 from xpnet.ops import ACTIVATIONS

@@ -1,7 +1,7 @@
 """The rows of a fit: as the user has passed them, opened, and checked by scikit-learn's rules."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 from scipy.sparse import csr_matrix, issparse
@@ -25,24 +25,12 @@ from xpnet.estimators.checks import (
 )
 from xpnet.estimators.settings import STOCHASTIC, FitSettings
 from xpnet.learning.parameters import check_together
+from xpnet.learning.split import InputRows
 from xpnet.learning.targets import Targets
 from xpnet.learning.weights import check_weights
 from xpnet.models.inputs import check_in_memory, check_no_loader, to_host
 from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike
-
-
-class InputRows(NamedTuple):
-    """Rows with their targets and weights, as the user passes them; None for what was left out.
-
-    X : (rows, in), whatever ``fit`` takes; opened rows are in memory or a source
-    y : (rows,) or (rows, out), of any library; of opened rows on the host
-    weight : (rows,), like y
-    """
-
-    X: Any
-    y: Any
-    weight: Any = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@
 ``labels``         rules that labels of classes must hold
 ``weights``        weights of rows
 ``scores``         scores of predictions, and constant baselines
-``split``          the split of rows for validation, over all processes
+``split``          rows as they are passed, and their split for validation, over all processes
 ``validation``     the loss on validation rows
 ``fitted``         the record of the last fit, and the attributes that show it
 ``search_spaces``  values of parameters that are worth a search

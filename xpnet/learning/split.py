@@ -1,6 +1,9 @@
-"""The split of rows for training and validation, over all processes that train together."""
+"""The rows of a fit: as a user passes them, and their split for training and validation, over all
+processes that train together.
+"""
 
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy
 from numpy.random import RandomState
@@ -13,6 +16,19 @@ from xpnet.training.streamed import SourceRows
 
 MIN_VALIDATION_ROWS = 2
 """Minimum rows that are split off for validation."""
+
+
+class InputRows(NamedTuple):
+    """Rows with their targets and weights, as the user passes them; None for what was left out.
+
+    X : (rows, in), whatever ``fit`` takes; opened rows are in memory or a source
+    y : (rows,) or (rows, out), of any library; of opened rows on the host
+    weight : (rows,), like y
+    """
+
+    X: Any
+    y: Any
+    weight: Any = None
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,12 @@
 """The fit that both tabular estimators share."""
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from time import monotonic
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy
-from joblib import effective_n_jobs
-from numpy.random import RandomState
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
@@ -18,17 +14,16 @@ from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.learning.labels import hard_labels
 from xpnet.learning.parameters import check_parameters, check_together
+from xpnet.learning.split import InputRows
 from xpnet.learning.weights import none_if_uniform, nonzero_rows
 from xpnet.models.inputs import check_no_loader, like_rows, require, to_host
 from xpnet.tabular.columns.reading import ReadingRules
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.ensemble.best_epoch import still_falls
-from xpnet.tabular.ensemble.cross_fit import CrossFit, needs_cross_fit
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows, predicted_rows
-from xpnet.tabular.ensemble.recipe import Recipe, Watch, make_recipe
-from xpnet.tabular.ensemble.search import make_ensemble
+from xpnet.tabular.ensemble.recipe import Watch
 from xpnet.tabular.ensemble.watching import Callbacks, PrintedLines, Say, Watching
+from xpnet.tabular.fit import BegunFit, TableFit, prepare_fit
 from xpnet.tabular.fitted import FittedAttributes, FittedTable
 from xpnet.tabular.importance import importances_of
 from xpnet.tabular.parameters import TabularParameters
@@ -43,22 +38,18 @@ from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import (
     Fold,
     RowLinks,
-    group_folds,
-    joined,
-    latest_fold,
     links_of,
     random_folds,
 )
+from xpnet.tabular.rows.encoding import encode_and_divide, folds_of
 from xpnet.tabular.rows.fit_rows import (
     CountedRows,
     TargetCoding,
     WeightedTargets,
     check_row_weights,
     encode_rows,
-    fit_encoder,
     select,
 )
-from xpnet.tabular.rows.large_tables import encode_large, is_large
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import Interrupts, LabeledRows
 from xpnet.typing import Array, ArrayLike, TableLike, Transformer
@@ -68,6 +59,13 @@ MIN_NEW_ROWS = 16
 MIN_CALIBRATION_ROWS = 100
 """Number of validation rows from which those of a refinement replace those of the fit in intervals
 and temperatures."""
+
+
+class TrainingRows(NamedTuple):
+    """The rows that a fit learns from. coding : of their targets"""
+
+    rows: CountedRows
+    coding: TargetCoding
 
 
 class Tabular(FittedAttributes, TabularParameters):
@@ -202,31 +200,15 @@ class Tabular(FittedAttributes, TabularParameters):
         thousand rows at a time, by encodings of about 65,000 rows; all networks have the same
         validation rows. ``xpnet train`` does the same, so that a file gives the same model.
         """
-        started = monotonic()
-        watching = self._watching_with(callbacks)
-        check_parameters(self)
-        self._settings()  # raises for parameters that do not go together
+        start = self._start(callbacks)
         check_together(X_val, y_val, sample_weight_val)
-        check_no_loader(X)
-        _check_is_passed(type(self), y)
-        assert y is not None
-        targets = self._checked_targets(y, "y")
-        rules = ReadingRules(self.date_format, missing_values=self.missing_values)
-        links = links_of(X, groups, time, len(targets), rules)
-        weight = check_row_weights(sample_weight, len(targets), self.dtype, "sample_weight")
-        coding = self._learned_targets(select(targets, nonzero_rows(weight)), y)
+        training, coding = self._training_rows(InputRows(X, y, sample_weight), groups, time)
         settings = self._settings_for(coding)
-        counted = self._weighted_targets(coding, targets, weight, "y")
-        training = CountedRows(X, len(targets), counted, links.take(counted.indices))
-        random_state = check_random_state(self.random_state)
-        encoder = self.new_encoder(random_state)
-        training = training.with_forms(encoder)
-        validation = None
-        if X_val is not None:
-            targets = self._checked_targets(y_val, "y_val")
-            validation = self._counted_rows(coding, X_val, targets, sample_weight_val, "_val")
-        divided = self._encoded_and_divided(encoder, training, validation, random_state)
-        return self._train(settings, encoder, coding, divided, random_state, watching, started)
+        encoder = self.new_encoder(start.random_state)
+        own = InputRows(X_val, y_val, sample_weight_val)
+        validation = None if X_val is None else self._counted_rows(coding, own, "_val")
+        divided = encode_and_divide(settings, encoder, training, validation, start.random_state)
+        return self._train(prepare_fit(settings, encoder, coding, divided, start))
 
     def fit_encoded(
         self,
@@ -267,25 +249,23 @@ class Tabular(FittedAttributes, TabularParameters):
         Tabular
             Itself.
         """
-        started = monotonic()
-        watching = self._watching_with(())
-        check_parameters(self)
-        labels: CheckedTargets = y
-        labels_val: CheckedTargets = y_val
+        start = self._start(())
+        rows, own = InputRows(X, y, sample_weight), InputRows(X_val, y_val, sample_weight_val)
         if classes is not None:
-            labels = CodedLabels(classes, to_host(y))
-            labels_val = None if y_val is None else CodedLabels(classes, to_host(y_val))
-        coding = self._learned_targets(self._checked_targets(labels, "y"), y)
+            rows, own = (
+                one._replace(y=None if one.y is None else CodedLabels(classes, to_host(one.y)))
+                for one in (rows, own)
+            )
+        coding = self._learned_targets(self._checked_targets(rows.y, "y"), y)
         settings = self._settings_for(coding)
-        validation: Sequence[Fold] | LabeledRows | None = None
-        if X_val is not None:
-            validation = self._encoded_rows(X_val, labels_val, sample_weight_val, coding, "_val")
-        rows = self._encoded_rows(X, labels, sample_weight, coding, "")
-        random_state = check_random_state(self.random_state)
-        if validation is None:
-            validation = self._folds(rows, random_state)
-        divided = DividedRows(rows, validation)
-        return self._train(settings, encoder, coding, divided, random_state, watching, started)
+        encoded = self._encoded_rows(rows, coding, "")
+        validation: Sequence[Fold] | LabeledRows | None
+        if X_val is None:
+            validation = folds_of(settings, encoded, start.random_state)
+        else:
+            validation = self._encoded_rows(own, coding, "_val")
+        divided = DividedRows(encoded, validation)
+        return self._train(prepare_fit(settings, encoder, coding, divided, start))
 
     def refine(
         self,
@@ -357,7 +337,7 @@ class Tabular(FittedAttributes, TabularParameters):
         _check_is_passed(type(self), y)
         targets = self._checked_targets(y, "y")
         coding, fitted = self._coding_of(fitted, targets)
-        new = self._counted_rows(coding, X, targets, sample_weight, "")
+        new = self._counted_rows(coding, InputRows(X, targets, sample_weight), "")
         rows = encode_rows(fitted.encoder, new, self.dtype)
         count = len(rows.X)
         require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
@@ -397,19 +377,36 @@ class Tabular(FittedAttributes, TabularParameters):
             return record
         return self._calibrated(record, validation)
 
-    def _counted_rows(
-        self,
-        coding: TargetCoding,
-        X: TableLike,
-        targets: CheckedTargets,
-        weight: ArrayLike | None,
-        ending: str,
-    ) -> CountedRows:
+    def _start(self, callbacks: Callbacks) -> BegunFit:
+        """Check the parameters; return the beginning of a fit."""
+        started = monotonic()
+        watching = self._watching_with(callbacks)
+        check_parameters(self)
+        self._settings()  # raises for parameters that do not go together
+        return BegunFit(started, watching, check_random_state(self.random_state))
+
+    def _training_rows(
+        self, rows: InputRows, groups: ArrayLike | None, time: ArrayLike | str | None
+    ) -> TrainingRows:
+        """Return the rows to learn from, and the coding of their targets."""
+        check_no_loader(rows.X)
+        _check_is_passed(type(self), rows.y)
+        targets = self._checked_targets(rows.y, "y")
+        rules = ReadingRules(self.date_format, missing_values=self.missing_values)
+        links = links_of(rows.X, groups, time, len(targets), rules)
+        weight = check_row_weights(rows.weight, len(targets), self.dtype, "sample_weight")
+        coding = self._learned_targets(select(targets, nonzero_rows(weight)), rows.y)
+        counted = self._weighted_targets(coding, targets, weight, "y")
+        training = CountedRows(rows.X, len(targets), counted, links.take(counted.indices))
+        return TrainingRows(training, coding)
+
+    def _counted_rows(self, coding: TargetCoding, rows: InputRows, ending: str) -> CountedRows:
         """Return rows without those of weight 0. ending : of the names of the arguments"""
+        targets = self._checked_targets(rows.y, f"y{ending}")
         count = len(targets)
-        weight = check_row_weights(weight, count, self.dtype, f"sample_weight{ending}")
+        weight = check_row_weights(rows.weight, count, self.dtype, f"sample_weight{ending}")
         counted = self._weighted_targets(coding, targets, weight, f"y{ending}")
-        return CountedRows(X, count, counted, RowLinks())
+        return CountedRows(rows.X, count, counted, RowLinks())
 
     def _weighted_targets(
         self, coding: TargetCoding, y: CheckedTargets, weight: numpy.ndarray | None, name: str
@@ -425,106 +422,32 @@ class Tabular(FittedAttributes, TabularParameters):
             indices, select(Y, remaining), none_if_uniform(select(weight, remaining))
         )
 
-    def _encoded_and_divided(
-        self,
-        encoder: Transformer,
-        training: CountedRows,
-        validation: CountedRows | None,
-        random_state: RandomState,
-    ) -> DividedRows:
-        """Fit the encoder, and return the encoded rows, divided for training and validation.
-
-        validation : the user's own; None for a part of the training rows
-        """
-        fraction = self.validation_fraction
-        if isinstance(encoder, TableEncoder) and is_large(training):
-            return encode_large(
-                encoder,
-                training,
-                validation,
-                fraction=fraction,
-                are_classes=self._task == "classification",
-                dtype=self.dtype,
-                random_state=random_state,
-            )
-        are_own = isinstance(encoder, TableEncoder)
-        is_by_time = validation is None and training.links.time is not None and fraction > 0
-        if is_by_time:
-            training, validation = training.divided_by_time(fraction)
-        rows, means = fit_encoder(
-            encoder, training, self.dtype, has_classes=self._task == "classification"
-        )
-        if validation is None:
-            folds = self._folds(rows, random_state, training.links.groups)
-            return DividedRows(rows, folds, are_own, means)
-        validation_rows = encode_rows(encoder, validation, self.dtype)
-        if not is_by_time:
-            return DividedRows(rows, validation_rows, are_own)
-        fold = latest_fold(len(rows.X), len(validation_rows.X))
-        return DividedRows(joined(rows, validation_rows), [fold], are_own)
-
-    def _encoded_rows(
-        self, X: Any, y: CheckedTargets, weight: ArrayLike | None, coding: TargetCoding, ending: str
-    ) -> LabeledRows:
+    def _encoded_rows(self, rows: InputRows, coding: TargetCoding, ending: str) -> LabeledRows:
         """Return encoded rows, which may be a source. ending : of the names of the arguments"""
-        X = X if isinstance(X, Source) else numpy.ascontiguousarray(X, self.dtype)
+        X = rows.X if isinstance(rows.X, Source) else numpy.ascontiguousarray(rows.X, self.dtype)
         name = f"y{ending}"
-        Y = coding.encode(self._checked_targets(y, name), name)
+        Y = coding.encode(self._checked_targets(rows.y, name), name)
         check_consistent_length(X, Y)
-        weight = check_row_weights(weight, len(Y), self.dtype, f"sample_weight{ending}")
+        weight = check_row_weights(rows.weight, len(Y), self.dtype, f"sample_weight{ending}")
         return LabeledRows(X, Y, none_if_uniform(self._with_class_weights(coding, Y, weight)))
 
-    def _train(
-        self,
-        settings: TableSettings,
-        encoder: Transformer,
-        coding: TargetCoding,
-        divided: DividedRows,
-        random_state: RandomState,
-        watching: Watching,
-        started: float,
-    ) -> Self:
-        """Train the networks, and replace the fitted record as a whole.
-
-        started : the monotonic time when ``fit`` was called
-        """
-        watching.encoded(encoder)
-        minimum, maximum = settings.network_counts(len(divided.rows.X))
-        recipe = make_recipe(
-            settings,
-            encoder,
-            divided.rows,
-            outputs=coding.outputs,
-            networks=minimum,
-            has_validation=divided.validation is not None,
-            started=started,
-            watch=watching.of_network,
-        )
-        seeds = random_state.randint(2**31 - 1, size=maximum).tolist()
-        jobs = min(effective_n_jobs(settings.n_jobs), minimum)
-        is_cross_fitted = needs_cross_fit(settings, divided)
-        if may_reorder(divided, recipe, maximum) and not is_cross_fitted:
-            divided = divided.with_training_rows_first()
-        ensemble = make_ensemble(
-            settings, encoder, recipe, divided, seeds=seeds, jobs=jobs, say=watching.say
-        )
+    def _train(self, fit: TableFit) -> Self:
+        """Train the networks of a fit, and replace the fitted record as a whole."""
         interrupted = False
         predicted = None
         with Interrupts() as interrupts:
             try:
-                ensemble.train(minimum)
-                if is_cross_fitted:
-                    predicted = CrossFit(settings, encoder, ensemble, divided).predicted_rows()
+                predicted = fit.train()
             except KeyboardInterrupt:
-                if self._fitted is not None or not ensemble.whole_epochs:
+                if self._fitted is not None or not fit.ensemble.whole_epochs:
                     raise
                 interrupted = True
             interrupts.held = True  # What was trained is not lost in the short rest.
-            trained = ensemble.finished(interrupted=interrupted)
-            fitted = self._whole_record(coding, encoder, trained, divided, predicted)
+            trained = fit.ensemble.finished(interrupted=interrupted)
+            fitted = self._whole_record(fit, trained, predicted)
             interrupted = interrupted or interrupts.pending
             if not interrupted:
-                warn_of_unfinished_trainings(settings, fitted, recipe, divided)
+                fit.warn_of_unfinished_trainings(trained)
         # No function is called after this: what is raised later does not come from this fit.
         if self._fitted is None or not interrupted:
             self._fitted = fitted
@@ -533,39 +456,21 @@ class Tabular(FittedAttributes, TabularParameters):
         return self
 
     def _whole_record(
-        self,
-        coding: TargetCoding,
-        encoder: Transformer,
-        trained: TrainedNetworks,
-        divided: DividedRows,
-        predicted: PredictedRows | None,
+        self, fit: TableFit, trained: TrainedNetworks, predicted: PredictedRows | None
     ) -> FittedTable:
         """Return the fitted record, with importances and the errors on validation rows.
 
         predicted : validation rows by networks of their own; None for those by networks of the fit
         """
+        divided = fit.divided
         fitted = replace(
-            self._record(coding, encoder, trained),
-            importances=importances_of(encoder, trained, divided, self.time_limit),
+            self._record(fit.coding, fit.encoder, trained),
+            importances=importances_of(fit.encoder, trained, divided, self.time_limit),
             rows=len(divided.rows.X),
             validation_loss=trained.validation_loss,
             notes=divided.notes,
         )
         return self._calibrated(fitted, predicted or predicted_rows(fitted, trained, divided))
-
-    def _folds(
-        self, rows: LabeledRows, random_state: RandomState, groups: numpy.ndarray | None = None
-    ) -> Sequence[Fold] | None:
-        """Return training and validation rows for each network, by cross-validation."""
-        if not self.validation_fraction or isinstance(rows.X, Source):
-            return None
-        count = min(round(1 / self.validation_fraction), len(rows.X))
-        if count < 2:
-            return None
-        labels = hard_labels(rows.Y) if self._task == "classification" else None
-        if groups is not None:
-            return group_folds(rows.X, groups, labels, count, random_state)
-        return random_folds(len(rows.X), labels, count, random_state)
 
     def _watching_with(self, callbacks: Callbacks) -> Watching:
         """Return the callbacks and lines of this fit; the arguments of `watch` hold for one fit."""
@@ -615,40 +520,6 @@ class Tabular(FittedAttributes, TabularParameters):
             For columns that are not those of the training.
         """
         return like_rows(self.get_fitted_state().member_outputs(X), X)
-
-
-def may_reorder(divided: DividedRows, recipe: Recipe, networks: int) -> bool:
-    """Say whether one network trains on one fold of rows that belong to the fit, and no others."""
-    has_folds = isinstance(divided.validation, Sequence)
-    return divided.are_own and has_folds and networks == 1 and not recipe.refit
-
-
-def warn_of_unfinished_trainings(
-    settings: TableSettings, fitted: FittedTable, recipe: Recipe, divided: DividedRows
-) -> None:
-    """Warn of validation losses that still fell at a limit that the user has not set."""
-    may_still_fall = recipe.is_capped or divided.validation is not None
-    if settings.epochs is not None or not may_still_fall:
-        return
-    at_the_limit = [
-        network
-        for network, epoch in zip(fitted.networks, fitted.best_epochs, strict=True)
-        if epoch == recipe.epochs
-    ]
-    unfinished = sum(
-        recipe.is_capped or still_falls(network.history.validation_loss) for network in at_the_limit
-    )
-    if not unfinished:
-        return
-    remedy = "Set a larger `max_iter`."
-    if recipe.is_capped:
-        remedy = "The number of rows sets it; raise `quality`, or set `max_iter`."
-    warnings.warn(
-        f"The validation loss of {unfinished} of {len(fitted.networks)} networks still "
-        f"fell at the limit of {recipe.epochs} epochs. {remedy}",
-        ConvergenceWarning,
-        stacklevel=3,
-    )
 
 
 def _check_is_passed(kind: type, y: object) -> None:

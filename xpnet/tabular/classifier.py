@@ -307,7 +307,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
                 f"`y` has classes of one row: {enumerated(map(repr, single))}. Such a class cannot "
                 "be validated; add rows of it, or leave it out.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         order = order_of(self.ordered, passed)
         if order is None:

@@ -57,6 +57,11 @@ class TableSettings:
     dtype: str
     precision: str
 
+    @property
+    def has_classes(self) -> bool:
+        """Return whether targets are labels."""
+        return self.task == "classification"
+
     def network_spec(self, *, inputs: int, outputs: int) -> NetworkSpec:
         """Return the description of the networks."""
         layers = len(self.hidden)
@@ -75,8 +80,7 @@ class TableSettings:
         """Return the rows of a batch for a number of rows."""
         if self.batch_size is not None:
             return self.batch_size
-        is_classifier = self.task == "classification"
-        batches = LABEL_BATCHES if is_classifier else self.quality.number_batches
+        batches = LABEL_BATCHES if self.has_classes else self.quality.number_batches
         return next(size for minimum, size in batches if rows >= minimum)
 
     def network_counts(self, rows: int) -> tuple[int, int]:

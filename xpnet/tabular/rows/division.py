@@ -148,7 +148,7 @@ def times_of(
     if learned is None:
         learned = learn_column(table.values(index), name, rules or ReadingRules())
         if learned.note and not is_column:  # the encoder warns of a column
-            warnings.warn(f"`time` {learned.note}.", UserWarning, stacklevel=4)
+            warnings.warn(f"`time` {learned.note}.", UserWarning, stacklevel=5)
     title = f"column {time!r}" if is_column else "the array"
     times = _seconds_of(read_table(table, {index: learned.form}), index, title)
     gaps = int((~numpy.isfinite(times)).sum())

@@ -27,6 +27,7 @@ from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import check_groups, split_off_rows
 from xpnet.tabular.rows.file_rows import FileRows
 from xpnet.tabular.rows.fit_rows import CountedRows, target_of_encodings
+from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows
 
 SAMPLE_ROWS = 2**16
@@ -58,13 +59,10 @@ def columns_of(rows: CountedRows) -> Sequence[object]:
 
 
 def encode_large(
+    settings: TableSettings,
     encoder: TableEncoder,
     rows: CountedRows,
     validation: CountedRows | None,
-    *,
-    fraction: float,
-    are_classes: bool,
-    dtype: str,
     random_state: RandomState,
 ) -> DividedRows:
     """Fit an encoder to some rows of a large table, and return all rows, which it encodes.
@@ -73,11 +71,11 @@ def encode_large(
     """
     max_width = MAX_ENCODED // (rows.count * len(columns_of(rows)))  # inputs of each column
     training = rows
-    if validation is None and fraction:
-        training, validation = split_off(rows, fraction, random_state, are_classes=are_classes)
+    if validation is None and settings.validation_fraction:
+        training, validation = split_off(settings, rows, random_state)
     places = numpy.arange(0, training.count, -(-training.count // SAMPLE_ROWS))
     limit_width(encoder, max_width, rows.count)
-    means = fit_to_sample(encoder, training.take(places), are_classes=are_classes)
+    means = fit_to_sample(encoder, training.take(places), are_classes=settings.has_classes)
     notes = []
     if not max_width:
         notes.append(
@@ -87,23 +85,28 @@ def encode_large(
         notes.append(
             f"encodings are those of {len(places):,} of {training.count:,} rows, at even distances"
         )
-    X = EncodedRows(training, encoder, dtype, written_means(means, places))
+    X = EncodedRows(training, encoder, settings.dtype, written_means(means, places))
     divided = labeled(X, training, in_memory=max_width > 0)
     if validation is None:
         return DividedRows(divided, None, notes=notes)
-    X_val = EncodedRows(validation, encoder, dtype)
+    X_val = EncodedRows(validation, encoder, settings.dtype)
     return DividedRows(divided, labeled(X_val, validation, in_memory=max_width > 0), notes=notes)
 
 
 def split_off(
-    rows: CountedRows, fraction: float, random_state: RandomState, *, are_classes: bool
+    settings: TableSettings, rows: CountedRows, random_state: RandomState
 ) -> tuple[CountedRows, CountedRows]:
     """Return rows for training, and a fraction of all rows for validation."""
     if rows.links.groups is not None:
         check_groups(rows.links.groups)
-    seed = int(random_state.randint(2**31 - 1))
-    Y = hard_labels(rows.targets.Y) if are_classes else rows.targets.Y
-    is_validation = split_off_rows(Y, rows.links, fraction, seed, are_classes=are_classes)
+    Y = rows.targets.Y
+    is_validation = split_off_rows(
+        hard_labels(Y) if settings.has_classes else Y,
+        rows.links,
+        settings.validation_fraction,
+        int(random_state.randint(2**31 - 1)),
+        are_classes=settings.has_classes,
+    )
     return rows.part(~is_validation), rows.part(is_validation)
 
 

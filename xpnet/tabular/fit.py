@@ -1,0 +1,125 @@
+"""A fit of a table that is ready to train: its settings, its rows and its networks."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from joblib import effective_n_jobs
+from numpy.random import RandomState
+from sklearn.exceptions import ConvergenceWarning
+
+from xpnet.tabular.ensemble.best_epoch import still_falls
+from xpnet.tabular.ensemble.cross_fit import CrossFit, needs_cross_fit
+from xpnet.tabular.ensemble.ensemble import Ensemble, TrainedNetworks
+from xpnet.tabular.ensemble.predicted_rows import PredictedRows
+from xpnet.tabular.ensemble.recipe import Recipe, make_recipe
+from xpnet.tabular.ensemble.search import make_ensemble
+from xpnet.tabular.ensemble.watching import Watching
+from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.fit_rows import TargetCoding
+from xpnet.tabular.settings import TableSettings
+from xpnet.typing import Transformer
+
+
+class BegunFit(NamedTuple):
+    """The beginning of a fit.
+
+    started : the monotonic time, in seconds; watching : the callbacks and lines that follow the fit
+    random_state : of all its draws
+    """
+
+    started: float
+    watching: Watching
+    random_state: RandomState
+
+
+@dataclass(frozen=True, eq=False)
+class TableFit:
+    """A fit that is ready to train. Nothing of the estimator has changed yet.
+
+    settings : of the fit; encoder : fitted; coding : of the targets
+    divided : its rows, encoded
+    recipe, ensemble : of its networks; minimum : the number of networks that it trains at least
+    is_cross_fitted : whether intervals come from networks of their own
+    """
+
+    settings: TableSettings
+    encoder: Transformer
+    coding: TargetCoding
+    divided: DividedRows
+    recipe: Recipe
+    ensemble: Ensemble
+    minimum: int
+    is_cross_fitted: bool
+
+    def train(self) -> PredictedRows | None:
+        """Train the networks; return the validation rows that networks of their own predict."""
+        self.ensemble.train(self.minimum)
+        if not self.is_cross_fitted:
+            return None
+        return CrossFit(self.settings, self.encoder, self.ensemble, self.divided).predicted_rows()
+
+    def warn_of_unfinished_trainings(self, trained: TrainedNetworks) -> None:
+        """Warn of validation losses that still fell at a limit that the user has not set."""
+        recipe = self.recipe
+        may_still_fall = recipe.is_capped or self.divided.validation is not None
+        if self.settings.epochs is not None or not may_still_fall:
+            return
+        at_the_limit = [
+            network
+            for network, epoch in zip(trained.networks, trained.best_epochs, strict=True)
+            if epoch == recipe.epochs
+        ]
+        unfinished = sum(
+            recipe.is_capped or still_falls(network.history.validation_loss)
+            for network in at_the_limit
+        )
+        if not unfinished:
+            return
+        remedy = "Set a larger `max_iter`."
+        if recipe.is_capped:
+            remedy = "The number of rows sets it; raise `quality`, or set `max_iter`."
+        warnings.warn(
+            f"The validation loss of {unfinished} of {len(trained.networks)} networks still "
+            f"fell at the limit of {recipe.epochs} epochs. {remedy}",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+
+def prepare_fit(
+    settings: TableSettings,
+    encoder: Transformer,
+    coding: TargetCoding,
+    divided: DividedRows,
+    start: BegunFit,
+) -> TableFit:
+    """Plan the networks of a fit."""
+    start.watching.encoded(encoder)
+    minimum, maximum = settings.network_counts(len(divided.rows.X))
+    recipe = make_recipe(
+        settings,
+        encoder,
+        divided.rows,
+        outputs=coding.outputs,
+        networks=minimum,
+        has_validation=divided.validation is not None,
+        started=start.started,
+        watch=start.watching.of_network,
+    )
+    seeds = start.random_state.randint(2**31 - 1, size=maximum).tolist()
+    jobs = min(effective_n_jobs(settings.n_jobs), minimum)
+    is_cross_fitted = needs_cross_fit(settings, divided)
+    if may_reorder(divided, recipe, maximum) and not is_cross_fitted:
+        divided = divided.with_training_rows_first()
+    ensemble = make_ensemble(
+        settings, encoder, recipe, divided, seeds=seeds, jobs=jobs, say=start.watching.say
+    )
+    return TableFit(settings, encoder, coding, divided, recipe, ensemble, minimum, is_cross_fitted)
+
+
+def may_reorder(divided: DividedRows, recipe: Recipe, networks: int) -> bool:
+    """Say whether one network trains on one fold of rows that belong to the fit, and no others."""
+    has_folds = isinstance(divided.validation, Sequence)
+    return divided.are_own and has_folds and networks == 1 and not recipe.refit
