@@ -163,7 +163,7 @@ def test_missing_values_are_gaps_in_every_kind_of_column() -> None:
 
 def test_missing_values_of_one_column_are_values_of_another(tmp_path: Path) -> None:
     table = {"a": [-1, 4, 5, 9, 12] * 30, "b": [-1, 0, 1, 2, 3] * 30}
-    y = numpy.arange(150.0)
+    y = numpy.tile(numpy.arange(5.0), 30)
     model = xpnet.TabularRegressor(missing_values={"a": -1}, **SETTINGS).fit(table, y)
     model.save(tmp_path / "m.safetensors")
     opened = xpnet.load(tmp_path / "m.safetensors")

@@ -367,7 +367,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
         )
 
     def _calibrated(self, fitted: FittedClassifier, validation: PredictedRows) -> FittedClassifier:
-        if self.calibration is not None and len(validation.outputs):
+        has_temperature = self.calibration is not None and not fitted.is_constant
+        if has_temperature and len(validation.outputs):
             temperature = best_temperature(validation.outputs, validation.Y, validation.weight)
             fitted = replace(fitted, temperature=temperature)
         return replace(fitted, threshold=self._threshold(fitted, validation))

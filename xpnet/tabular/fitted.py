@@ -84,10 +84,18 @@ class FittedTable:
         plural = "s" if count > 1 else ""
         added = getattr(self.encoder, "added_", {})
         with_added = f" with {', '.join(added)}" if added else ""
+        constant = "; they predict a constant, since no column tells the target"
         return (
-            f"{count} network{plural} {widths} of {spec.members} members{with_added}; "
-            f"{self.networks[0].why_}"
+            f"{count} network{plural} {widths} of {spec.members} members{with_added}"
+            f"{constant if self.is_constant else ''}; {self.networks[0].why_}"
         )
+
+    @property
+    def is_constant(self) -> bool:
+        """Return whether all rows are predicted alike, since no column tells the target."""
+        network = self.networks[0]
+        last = network.params[network.spec.layer_names[-1]["weight"]]
+        return not network.backend.to_numpy(last).any()
 
     def with_feature_names(self, names: object) -> "FittedTable":
         """Return the same fit with other names of columns. names : (columns,), or None"""

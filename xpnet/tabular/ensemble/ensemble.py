@@ -27,6 +27,7 @@ from xpnet.tabular.ensemble.network_training import (
     with_baselines,
 )
 from xpnet.tabular.ensemble.recipe import Recipe
+from xpnet.tabular.rows.constant import Constants
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.held_parts import HeldParts, held_parts_of
@@ -241,12 +242,18 @@ class Ensemble:
             replace(self.recipe, input_scales=self.recipe_of(number).input_scales)
             for number in trainings
         ]
-        validated = with_baselines(recipes, kept, refitted=False)
+        plans = [self.plans[number] for number in trainings]
+        folds = [self._fold_of(plan) for plan in plans]
+        held = held_predictions(kept, folds)
+        constant = None
+        constants = Constants(self.divided, self.recipe.spec.widths[-1])
+        if self.recipe.may_be_noise and not constants.are_beaten(folds, held):
+            constant = constants.of_all_rows
+            held = [constants.of_validation_rows(fold) for fold in folds]
+        validated = with_baselines(recipes, kept, refitted=False, constant=constant)
         networks = validated
         if any(training.refitted is not None for training in kept):
-            networks = with_baselines(recipes, kept, refitted=True)
-        plans = [self.plans[number] for number in trainings]
-        held = held_predictions(kept, [self._fold_of(plan) for plan in plans])
+            networks = with_baselines(recipes, kept, refitted=True, constant=constant)
         return TrainedNetworks(
             networks=networks,
             validated=validated,

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy
 
-from xpnet.backend import Backend, on_device
+from xpnet.backend import Backend, NetworkSpec, on_device
 from xpnet.data.sources import Source
 from xpnet.distributed import distributed_batches
 from xpnet.distributed.ranks import current_ranks
 from xpnet.distributed.sources import source_rows
 from xpnet.learning.ordered import with_thresholds
+from xpnet.learning.scores import MIN_PROBABILITY
 from xpnet.models import Network
 from xpnet.models.inputs import bring, to_host
 from xpnet.models.presets import initial_values
@@ -268,13 +269,18 @@ def _losses_beside(other: NetworkTraining, *, is_same: bool) -> numpy.ndarray:
 
 
 def with_baselines(
-    recipes: Sequence[Recipe], trainings: Sequence[NetworkTraining], *, refitted: bool
+    recipes: Sequence[Recipe],
+    trainings: Sequence[NetworkTraining],
+    *,
+    refitted: bool,
+    constant: numpy.ndarray | None = None,
 ) -> list[Network]:
     """Return networks of unscaled inputs, with linear baselines in their weights if these help.
 
     recipes : for each network the recipe that describes it, whatever dropout and updates it had,
         and the factors of its inputs
     refitted : whether with the parameters after the epochs on all rows, where there are such
+    constant : (outputs,) what all networks predict, whatever they have learned; None for that
     """
     blend_weight = blend_weight_of(trainings)
     networks = []
@@ -284,7 +290,9 @@ def with_baselines(
         spec = replace(recipe.spec, seed=trained.spec.seed)
         if refitted and training.refitted is not None:
             values = training.refitted
-        if blend_weight and training.linear is not None:
+        if constant is not None:
+            values = with_constant(spec, values, constant)
+        elif blend_weight and training.linear is not None:
             spec, values = with_linear(spec, values, training.linear, blend_weight)
         if recipe.input_scales is not None:
             values = with_scaled_inputs(spec, values, recipe.input_scales)
@@ -294,6 +302,21 @@ def with_baselines(
         network.history, network.how_trained = trained.history, how_trained_in(recipe, trained)
         networks.append(network)
     return networks
+
+
+def with_constant(
+    spec: NetworkSpec, values: dict[str, numpy.ndarray], constant: numpy.ndarray
+) -> dict[str, numpy.ndarray]:
+    """Return parameters that predict a constant for all rows: shares of classes, or numbers.
+
+    constant : (outputs,)
+    """
+    if spec.loss == "softmax_cross_entropy":
+        constant = numpy.log(constant.clip(MIN_PROBABILITY))
+    last = spec.layer_names[-1]
+    weights, biases = values[last["weight"]], values[last["bias"]]
+    constants = numpy.broadcast_to(constant.astype(biases.dtype), biases.shape).copy()
+    return values | {last["weight"]: numpy.zeros_like(weights), last["bias"]: constants}
 
 
 def how_trained_in(recipe: Recipe, trained: Network) -> str:

@@ -20,8 +20,11 @@ from xpnet.tabular.ensemble.linear_baseline import (
     MAX_ROWS,
     numbers_of_columns,
     scales_of_inputs,
+    sums_of_inputs,
 )
 from xpnet.tabular.quality import Quality
+from xpnet.tabular.rows.constant import has_related_number
+from xpnet.tabular.rows.held_parts import MAX_ROWS as MAX_HELD_ROWS
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import Callback, LabeledRows, TrainingState
 from xpnet.typing import SparseMatrix, Transformer
@@ -50,6 +53,9 @@ MIN_UPDATES = 20_000
 MAX_SHARE_BEFORE_HELPERS = 1 / 3
 """Share of a limit of time up to which a fit begins trees and a linear baseline. Later they would
 leave too little time for the networks."""
+MAX_ROWS_OF_RELATIONS = 8 * MAX_HELD_ROWS
+"""Number of rows up to which inputs are asked whether they are related to the target. The
+validation rows of more rows are many, and networks hardly predict them worse than a constant."""
 ROUNDED_LOSS = "softmax_cross_entropy"
 """The loss whose trainings may round the factors of products to bfloat16. Their log losses on open
 tables are those of float32. A target of numbers may have no noise: there, as on Friedman's first
@@ -99,6 +105,7 @@ class Recipe:
     input_scales : (inputs,) factors of the inputs in training, or None
     input_sums : (inputs, numbers) sums of inputs that the linear baseline takes, or None for no
     baseline
+    may_be_noise : whether no input of the rows is related to their target, as far as it is known
     deadline : the monotonic time, in seconds, at which all networks must be trained
     watch : returns the callbacks of a network, None for no callbacks
     """
@@ -118,6 +125,7 @@ class Recipe:
     training_backend: str | Backend | None
     input_scales: numpy.ndarray | None
     input_sums: SparseMatrix | None
+    may_be_noise: bool
     deadline: float
     watch: Watch | None
 
@@ -179,9 +187,26 @@ def make_recipe(
         training_backend=training_backend_of(settings, backend, spec),
         input_scales=input_scales,
         input_sums=input_sums,
+        may_be_noise=may_be_noise(rows, spec, input_scales, input_sums),
         deadline=started + settings.seconds,
         watch=watch,
     )
+
+
+def may_be_noise(
+    rows: LabeledRows,
+    spec: NetworkSpec,
+    scales: numpy.ndarray | None,
+    sums: SparseMatrix | None,
+) -> bool:
+    """Return whether no input is related to the target. False where it is not known.
+
+    rows : on the host; scales, sums : of a recipe
+    """
+    if scales is None or sums is None or len(rows.X) > MAX_ROWS_OF_RELATIONS:
+        return False
+    numbers = sums_of_inputs(rows.X, sums.multiply(scales[:, None]))
+    return not has_related_number(numbers, rows, spec.widths[-1])
 
 
 def in_precision(backend: str | Backend | None, precision: str) -> str | Backend | None:

@@ -1,0 +1,148 @@
+"""The constant prediction, which is the best one where a table tells nothing of its target.
+
+Networks of a few hundred rows predict a target of noise worse than its mean or its frequencies do.
+Few validation rows alone do not show it: of tables with a weak effect the networks are worse than a
+constant on 25 validation rows in every third fit. So all rows are asked, too, whether some input is
+related to the target. Only where none is, and validation rows do not show that the networks predict
+better, the constant is predicted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy
+from scipy.stats import t as student
+
+from xpnet.learning.scores import log_losses
+from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.training import LabeledRows
+
+MAX_P_VALUE = 0.05
+"""Probability, for a target of noise, with which an input counts as related."""
+MIN_GAIN = 1.0
+"""Number of standard errors by which networks must predict validation rows better than a constant
+to be kept where no input is related."""
+
+
+def has_related_number(numbers: numpy.ndarray, rows: LabeledRows, outputs: int) -> bool:
+    """Return whether a number or its square is correlated with the target.
+
+    The correlations are tested together. (Simes, An Improved Bonferroni Procedure for Multiple
+    Tests of Significance, 1986.)
+
+    numbers : (rows, numbers) of the inputs; outputs : classes, or columns of the target
+    """
+    weight = numpy.ones(len(numbers)) if rows.weight is None else rows.weight.astype(numpy.float64)
+    weight = weight / weight.max()
+    weight /= weight.sum()
+    count = 1 / float((weight**2).sum())
+    centred = _standardised(numbers.astype(numpy.float64), weight)
+    inputs = numpy.hstack([centred, _standardised(centred**2, weight)])
+    targets = _standardised(_columns(rows.Y, outputs), weight)
+    correlations = numpy.abs((inputs.T * weight) @ targets).clip(max=1 - 1e-12)
+    freedom = max(count - 2, 1.0)
+    statistics = correlations * numpy.sqrt(freedom / (1 - correlations**2))
+    p_values = numpy.sort(2 * student.sf(statistics.ravel(), freedom))
+    ranks = numpy.arange(1, len(p_values) + 1)
+    return bool((p_values * len(p_values) / ranks).min(initial=1.0) < MAX_P_VALUE)
+
+
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """The constants that predict rows best: shares of the classes, or means of the numbers.
+
+    divided : the rows of a fit, on the host; outputs : of its networks
+    """
+
+    divided: DividedRows
+    outputs: int
+
+    @property
+    def of_all_rows(self) -> numpy.ndarray:
+        """Return the constant of all rows: (outputs,)."""
+        return self._of(self.divided.rows)
+
+    def of_validation_rows(self, fold: int) -> numpy.ndarray:
+        """Return the constant of the training rows of a fold for each of its validation rows.
+
+        returns (validation rows, outputs)
+        """
+        validation = self.divided.validation
+        constant = self.of_all_rows
+        if isinstance(validation, Sequence):
+            constant = self._of(_targets_of(self.divided.rows, validation[fold].training))
+        return numpy.tile(constant, (len(self._validation_rows(fold).Y), 1))
+
+    def are_beaten(self, folds: Sequence[int], held: Sequence[numpy.ndarray | None]) -> bool:
+        """Return whether validation rows show that networks predict better than constants.
+
+        It is True where too little is known: without outputs by choices of other rows, and where
+        rows have groups or times, since such rows say less.
+
+        folds : the number of the validation rows of each network
+        held : of each network the outputs of these rows, (rows, outputs), or None
+        """
+        validation = self.divided.validation
+        if isinstance(validation, Sequence) and validation[0].groups is not None:
+            return True
+        gains, weights = [], []
+        for fold in sorted(set(folds)):
+            of_fold = [held[k] for k, other in enumerate(folds) if other == fold]
+            outputs = [one for one in of_fold if one is not None]
+            if len(outputs) < len(of_fold):
+                return True
+            rows = self._validation_rows(fold)
+            constants = self.of_validation_rows(fold)
+            gains.append(_losses(constants, rows) - _losses(numpy.mean(outputs, axis=0), rows))
+            weights.append(numpy.ones(len(rows.Y)) if rows.weight is None else rows.weight)
+        return _are_clearly_positive(numpy.concatenate(gains), numpy.concatenate(weights))
+
+    def _of(self, rows: LabeledRows) -> numpy.ndarray:
+        """Return the constant of some rows: (outputs,)."""
+        return numpy.average(_columns(rows.Y, self.outputs), axis=0, weights=rows.weight)
+
+    def _validation_rows(self, fold: int) -> LabeledRows:
+        """Return validation rows, or their targets and weights alone. fold : their number"""
+        validation = self.divided.validation
+        if isinstance(validation, LabeledRows):
+            return validation
+        assert validation is not None
+        return _targets_of(self.divided.rows, validation[fold].validation)
+
+
+def _targets_of(rows: LabeledRows, selection: numpy.ndarray | slice) -> LabeledRows:
+    """Return the targets and weights of some rows, without their inputs."""
+    Y = rows.Y[selection]
+    weight = None if rows.weight is None else rows.weight[selection]
+    return LabeledRows(numpy.empty((len(Y), 0)), Y, weight)
+
+
+def _losses(outputs: numpy.ndarray, rows: LabeledRows) -> numpy.ndarray:
+    """Return the loss of each row, of classes or squared errors: (rows,)."""
+    if rows.Y.ndim == 1:
+        return log_losses(outputs, rows.Y)
+    return ((outputs - rows.Y) ** 2).sum(axis=1) / 2
+
+
+def _are_clearly_positive(gains: numpy.ndarray, weight: numpy.ndarray) -> bool:
+    """Return whether the mean of gains is at least MIN_GAIN standard errors above 0.
+
+    gains, weight : (rows,)
+    """
+    shares = weight.astype(numpy.float64) / weight.max()
+    shares /= shares.sum()
+    mean = float(shares @ gains)
+    return mean >= MIN_GAIN * float(numpy.sqrt(shares**2 @ (gains - mean) ** 2))
+
+
+def _columns(Y: numpy.ndarray, outputs: int) -> numpy.ndarray:
+    """Return targets as columns, one for each class: (rows, outputs) float64."""
+    return numpy.eye(outputs)[Y] if Y.ndim == 1 else Y.astype(numpy.float64)
+
+
+def _standardised(columns: numpy.ndarray, weight: numpy.ndarray) -> numpy.ndarray:
+    """Return columns (rows, columns) of mean 0 and deviation 1; constant ones are 0."""
+    centred = columns - numpy.average(columns, axis=0, weights=weight)
+    spread = numpy.sqrt(numpy.average(centred**2, axis=0, weights=weight))
+    is_constant = spread <= 1e-9 * numpy.abs(columns).max(axis=0, initial=0.0)
+    return centred * numpy.where(is_constant, 0.0, 1 / numpy.where(is_constant, 1.0, spread))
