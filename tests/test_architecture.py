@@ -62,6 +62,19 @@ MAX_FILES = 15
 SMALL_FOLDERS = ("xpnet/cli", "xpnet/data", "xpnet/learning", "xpnet/tabular")
 """Rooms whose folders have few files each."""
 
+ROOTS_OF_ESTIMATORS = {"EstimatorParameters", "TabularParameters", "HoldsFit", "FittedAttributes"}
+"""Base classes of all estimators with networks."""
+
+FUNCTIONS_OF_FITTED_ESTIMATORS = {
+    "xpnet/estimators/display.py: LossCurveDisplay.from_estimator",
+    "xpnet/estimators/inspection.py: expected_gradients",
+    "xpnet/learning/fitted.py: FittedAttribute.__get__",
+    "xpnet/learning/fitted.py: FittedAttribute.__set__",
+}
+"""Functions that take an estimator: scikit-learn's displays, which users call with one, and the
+descriptor of its attributes.
+"""
+
 MAX_USES_OF_ANY = 475
 """Maximum number of times that xpnet and the backends say ``Any``. It may only shrink."""
 
@@ -389,6 +402,59 @@ def mixed_types(annotation: ast.expr) -> int:
     types = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else []
     texts = [ast.unparse(type_) for type_ in types]
     return len(texts) if len(set(texts)) > 1 and "..." not in texts else 0
+
+
+def estimator_classes(paths: list[Path]) -> set[str]:
+    """Names of the classes of estimators with networks, and of their base classes."""
+    bases = {
+        node.name: {ast.unparse(base).partition("[")[0] for base in node.bases}
+        for path in paths
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+    }
+    classes = set(ROOTS_OF_ESTIMATORS)
+    while more := {name for name, own in bases.items() if own & classes} - classes:
+        classes |= more
+    return classes
+
+
+def functions(module: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Functions of a module with the names of their classes; "" for those of no class."""
+    methods = {
+        id(node): owner.name
+        for owner in ast.walk(module)
+        if isinstance(owner, ast.ClassDef)
+        for node in owner.body
+    }
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef):
+            yield methods.get(id(node), ""), node
+
+
+def takes_one_of(function: ast.FunctionDef, classes: set[str]) -> bool:
+    """Whether the type of a parameter names one of these classes."""
+    arguments = function.args
+    annotations = [
+        argument.annotation
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+        if argument.annotation is not None
+    ]
+    words = {word for each in annotations for word in re.findall(r"\w+", ast.unparse(each))}
+    return not words.isdisjoint(classes)
+
+
+def test_no_function_beside_an_estimators_methods_takes_the_estimator() -> None:
+    """A fit takes settings, rows and targets, whose types say what each function needs."""
+    paths = [path for name in ("learning", "estimators", "tabular") for path in files_of(name)]
+    classes = estimator_classes(paths)
+    assert {"MLPClassifier", "TabularRegressor"} <= classes
+    found = {
+        f"{shown(path)}: {'.'.join(filter(None, (owner, function.name)))}"
+        for path in paths
+        for owner, function in functions(tree(path))
+        if owner not in classes and takes_one_of(function, classes)
+    }
+    assert found == FUNCTIONS_OF_FITTED_ESTIMATORS
 
 
 # ---- pages that name the rooms -------------------------------------------------------------
