@@ -36,6 +36,7 @@ from xpnet.tabular.encodings.number import (
     read_number,
 )
 from xpnet.tabular.encodings.other_columns import OtherColumns, fit_other_columns
+from xpnet.tabular.encodings.table import ENCODINGS
 from xpnet.tabular.encodings.target_means import ColumnMeans
 from xpnet.tabular.encodings.text import fit_text
 from xpnet.tabular.encodings.value_effect import correlation_of
@@ -157,13 +158,24 @@ class ColumnFit:
 
     def encodings(self, index: int, kind: ColumnKind) -> Sequence[Encoding] | str:
         """Return the encodings of a column, or why it is left out."""
-        if kind.kind == "other":
-            return f"holds {kind.type_name}"
-        if kind.kind == "category":
-            return self._category(index)
-        if kind.kind == "timestamp":
-            return self._timestamps(index) or "holds one value only"
-        return self._numbers(index, kind.type_name)
+        fit_kind = {
+            "number": self._numbers,
+            "category": self._category,
+            "timestamp": self._timestamps,
+            "other": self._other,
+        }[kind.kind]
+        encodings = fit_kind(index, kind.type_name)
+        if isinstance(encodings, str):
+            return encodings
+        additions = (
+            encoding_class.fit_addition(self.table, encodings)
+            for encoding_class in ENCODINGS.values()
+        )
+        return [*encodings, *(addition for addition in additions if addition is not None)]
+
+    def _other(self, index: int, type_name: str) -> str:
+        """Return why a column of values of another kind is left out."""
+        return f"holds {type_name}"
 
     def _numbers(self, index: int, type_name: str) -> Sequence[Encoding] | str:
         """Return the encodings of a column of numbers, or why it is left out.
@@ -172,7 +184,7 @@ class ColumnFit:
         """
         is_merged = self.table.is_merged_by_float64(index)
         if is_merged:
-            categories = self._category(index)
+            categories = self._category(index, type_name)
             if not isinstance(categories, str):
                 return categories
         x = self.table.numbers(index)
@@ -184,9 +196,10 @@ class ColumnFit:
             return "holds whole numbers above 2^53 that are one number in float64"
         return numbers or "holds one value only"
 
-    def _timestamps(self, index: int) -> list[NumberEncoding]:
-        """Return the encodings of a column of timestamps; none where it has one value only."""
-        return fit_numbers(self.table.timestamps(index), self.scaling, index, "timestamp")
+    def _timestamps(self, index: int, type_name: str) -> Sequence[Encoding] | str:
+        """Return the encodings of a column of timestamps, or why it is left out."""
+        timestamps = self.table.timestamps(index)
+        return fit_numbers(timestamps, self.scaling, index, "timestamp") or "holds one value only"
 
     def differences(self, encodings: Sequence[Encoding]) -> list[EncodedDifference]:
         """Return the encodings of the differences of columns that explain the target.
@@ -229,7 +242,7 @@ class ColumnFit:
                 )
                 yield EncodedDifference(encoding, difference.why)
 
-    def _category(self, index: int) -> list[Encoding] | str:
+    def _category(self, index: int, type_name: str) -> list[Encoding] | str:
         """Return the encoding of a category or of free text, or why the column is left out."""
         codes = self.table.categories(index)
         category = fit_category(

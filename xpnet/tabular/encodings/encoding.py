@@ -100,6 +100,16 @@ class Encoding(ABC):
     c_code: ClassVar[str] = ""
     column: int
 
+    # ---- the fit
+
+    @classmethod
+    def fit_addition(cls, table: Table, encodings: Sequence["Encoding"]) -> "Encoding | None":
+        """Fit an encoding of this class beside the others of a column; None where there is none.
+
+        table : the training rows; encodings : of the column, at least one
+        """
+        return None
+
     # ---- the table
 
     @property
