@@ -24,7 +24,8 @@ from xpnet.tabular.ensemble.predicted_rows import PredictedRows, predicted_rows
 from xpnet.tabular.ensemble.recipe import Watch
 from xpnet.tabular.ensemble.watching import Callbacks, PrintedLines, Say, Watching
 from xpnet.tabular.fit import BegunFit, TableFit, prepare_fit
-from xpnet.tabular.fitted import FittedAttributes, FittedTable
+from xpnet.tabular.fitted import FittedTable
+from xpnet.tabular.fitted_attributes import FittedAttributes
 from xpnet.tabular.importance import importances_of
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.refinement import (

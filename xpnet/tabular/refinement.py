@@ -7,10 +7,11 @@ from statistics import fmean
 import numpy
 
 from xpnet.backend import on_device
+from xpnet.learning.validation import validation_loss
 from xpnet.models import Network
 from xpnet.ops.losses import smoothed
 from xpnet.optimizers import Constant
-from xpnet.tabular.ensemble.best_epoch import BestEpoch, Patience, validation_loss
+from xpnet.tabular.ensemble.best_epoch import BestEpoch, Patience
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.network_rows import NetworkRows, SharedRows
 

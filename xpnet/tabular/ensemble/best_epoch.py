@@ -8,10 +8,8 @@ from typing import NamedTuple
 import numpy
 
 from xpnet.backend import StepState
-from xpnet.backend.step import Step
 from xpnet.data.sources import Source
-from xpnet.learning.scores import log_losses
-from xpnet.learning.validation import total_loss
+from xpnet.learning.validation import validation_loss
 from xpnet.models import Network
 from xpnet.tabular.ensemble.refit import ParameterMean
 from xpnet.tabular.rows.held_parts import HeldEpochs, HeldParts
@@ -153,21 +151,3 @@ def _on_backend(rows: LabeledRows, to_backend: Callable[[Array], Array]) -> Labe
     if isinstance(rows.X, Source):
         return SourceRows.whole(rows.X, Y, weight)
     return LabeledRows(to_backend(rows.X), Y, weight)
-
-
-def validation_loss(step: Step, rows: LabeledRows) -> float:
-    """Return the mean loss over validation rows, block by block where a source has them.
-
-    Of classes it is the loss of the mean probabilities, which are what is predicted; the mean loss
-    of the members would rise sooner. Of other losses it is the mean over the members.
-    """
-    if isinstance(rows.X, Source):
-        total, weights = total_loss(step, rows)
-        return total / weights
-    if step.spec.loss not in ("softmax_cross_entropy", "ordered_cross_entropy"):
-        return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
-    to_numpy = step.backend.to_numpy
-    probabilities = to_numpy(step.forward(rows.X))
-    losses = log_losses(probabilities, to_numpy(rows.Y))
-    weight = None if rows.weight is None else to_numpy(rows.weight)
-    return float(numpy.average(losses, weights=weight))

@@ -1,0 +1,165 @@
+"""The attributes of a fitted tabular estimator, which show one frozen record."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, Self
+
+import numpy
+from sklearn.exceptions import NotFittedError
+
+from xpnet.models import Network
+from xpnet.models.saving import Saved
+from xpnet.tabular.fitted import FittedTable
+
+
+class FittedAttributes(Saved):
+    """An estimator that holds one `FittedTable`, whose parts are read-only attributes."""
+
+    _fitted: Any = None
+    """The `FittedTable` of the last fit; None before the first."""
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted is not None
+
+    def get_fitted_state(self) -> Any:
+        """Return all that the last ``fit`` has learned, as one frozen record.
+
+        Returns
+        -------
+        FittedTable
+            The record. A later ``fit`` replaces it and does not change it.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        """
+        fitted = self._fitted
+        if fitted is None:
+            name = type(self).__name__
+            raise NotFittedError(
+                f"This {name} instance is not fitted yet. Call 'fit' with appropriate arguments "
+                "before using this estimator."
+            )
+        return fitted
+
+    def set_fitted_state(self, fitted: FittedTable) -> Self:
+        """Replace all that ``fit`` has learned by a record of another estimator of this class.
+
+        Parameters
+        ----------
+        fitted : FittedTable
+            What `get_fitted_state` has returned.
+
+        Returns
+        -------
+        Tabular
+            The estimator itself.
+        """
+        self._fitted = fitted
+        return self
+
+    def _attribute(self, name: str) -> Any:
+        """Return a part of the record. Raises AttributeError before ``fit``, for ``hasattr``."""
+        fitted = self._fitted
+        if fitted is None:
+            raise AttributeError(f"This {type(self).__name__} has no {name}_ before it is fitted.")
+        return getattr(fitted, name)
+
+    @property
+    def encoder_(self) -> Any:
+        """Return the fitted encoder; its ``left_out_`` says which columns are not used, and why."""
+        return self._attribute("encoder")
+
+    @property
+    def networks_(self) -> list[Network]:
+        """Return the networks."""
+        return self._attribute("networks")
+
+    @property
+    def best_epochs_(self) -> list[int]:
+        """Return the epoch that each network kept."""
+        return self._attribute("best_epochs")
+
+    @property
+    def n_iter_(self) -> int:
+        """Return the largest number of epochs that a network made."""
+        return self._attribute("n_iter")
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Return the training loss of each epoch, the mean of the networks that made it."""
+        return self._mean_curve("loss")
+
+    @property
+    def validation_loss_curve_(self) -> list[float]:
+        """Return the validation loss of each epoch, the mean of the networks that made it."""
+        return self._mean_curve("validation_loss")
+
+    @property
+    def validation_loss_(self) -> float:
+        """Return the mean loss of validation rows by choices of other validation rows."""
+        loss = self._attribute("validation_loss")
+        if loss is None:
+            raise AttributeError(
+                "validation_loss_ must come from validation rows; the fit of this model had none. "
+                "Fit with a validation_fraction above 0, or with X_val and y_val."
+            )
+        return loss
+
+    def _mean_curve(self, name: str) -> list[float]:
+        """Return the mean of the networks' losses by epoch. name : of the list in a history
+
+        Raises AttributeError where no network has such losses.
+        """
+        curves = [getattr(network.history, name) for network in self._attribute("networks")]
+        epochs = max(map(len, curves))
+        if not epochs:
+            raise AttributeError(
+                f"{name}_curve_ is known after fit alone, since no file holds it; this model has "
+                "none. Fit the model."
+            )
+        return [
+            fmean(curve[epoch] for curve in curves if epoch < len(curve)) for epoch in range(epochs)
+        ]
+
+    @property
+    def why_(self) -> str:
+        """Return what was trained, with which backend, and why."""
+        return self._attribute("why")
+
+    @property
+    def feature_importances_(self) -> numpy.ndarray:
+        """Return how much the predictions need each column: (columns,), not negative, sum 1."""
+        importances = self._attribute("importances")
+        if importances is None:
+            raise AttributeError(
+                "feature_importances_ must be asked for before a model is saved, and its fit must "
+                "have had validation rows in memory and a TableEncoder; this model has none. Use "
+                "sklearn.inspection.permutation_importance, or xpnet explain."
+            )
+        return importances.values()
+
+    @property
+    def coef_(self) -> numpy.ndarray:
+        """Return the coefficients of a linear model, of its encoded inputs."""
+        return self._attribute("coef")
+
+    @property
+    def intercept_(self) -> numpy.ndarray | float:
+        """Return the intercepts of a linear model."""
+        return self._attribute("intercept")
+
+    @property
+    def n_features_in_(self) -> int:
+        """Return the number of columns of the table."""
+        return self._attribute("encoder").n_features_in_
+
+    @property
+    def feature_names_in_(self) -> numpy.ndarray:
+        """Return the names of the columns, where all are text. Other names, or None, may be set."""
+        return self._attribute("encoder").feature_names_in_
+
+    @feature_names_in_.setter
+    def feature_names_in_(self, names: Sequence[str] | numpy.ndarray | None) -> None:
+        self._fitted = self.get_fitted_state().with_feature_names(names)
