@@ -66,6 +66,9 @@ MARKERS = {
 }
 """The marker of all tests in a folder or in a file."""
 
+CHECKS_OF_WARNINGS = ("check_supervised_y_2d",)
+"""Checks of scikit-learn that want a warning, which another thread may take or silence."""
+
 UNCOMPILED = {TESTS / room for room in ("data", "dispatch", "layers", "ops", "optimizers")}
 """Folders whose tests compile no training step."""
 
@@ -133,6 +136,9 @@ def pytest_collection_modifyitems(
         markers = [MARKER_OF[of] for of in (path, *path.parents) if of in MARKER_OF]
         for item, marker in itertools.product(members, markers):
             item.add_marker(marker)
+    for item in items:
+        if any(check in item.name for check in CHECKS_OF_WARNINGS):
+            item.add_marker(pytest.mark.thread_unsafe)
     if not _asks_for_gpu(config):
         items[:] = [item for item in items if item.get_closest_marker("gpu") is None]
     yield

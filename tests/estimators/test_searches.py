@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pytest
 from scipy.stats import loguniform, norm, randint, uniform
+from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import HalvingRandomSearchCV, RandomizedSearchCV
 
@@ -68,6 +69,7 @@ def losses_of(estimator: Any) -> list[float]:
 
 @pytest.mark.parametrize(("estimator", "space"), ESTIMATORS)
 def test_every_recommended_value_is_allowed(estimator: Any, space: dict[str, Any]) -> None:
+    estimator = clone(estimator)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(80, 3))
     y = (X[:, 0] > 0).astype(int)

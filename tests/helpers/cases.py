@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+WARNINGS_READ = {"catch_warnings", "warns"}
+"""Functions by which a test reads or replaces the warnings of the whole process."""
+
 
 def each_case(names: str | tuple[str, ...], cases: Iterable[Any]) -> Callable[[Any], Any]:
     """Make one test of a function and its cases, each of which is a subtest.
@@ -36,6 +39,8 @@ def each_case(names: str | tuple[str, ...], cases: Iterable[Any]) -> Callable[[A
         run.__name__ = function.__name__
         run.__doc__ = function.__doc__
         run.__module__ = function.__module__
+        if WARNINGS_READ.intersection(function.__code__.co_names):
+            return pytest.mark.thread_unsafe(run)
         return run
 
     return decorate

@@ -143,10 +143,11 @@ def test_a_refused_refinement_changes_nothing(change: dict[str, Any], fact: str)
     model = xpnet.TabularClassifier(**QUICK).fit(*period(600, 0.0, 1))
     table, labels = period(200, 0.5, 2)
     before = model.get_fitted_state()
-    rows = change.pop("rows", 200)
-    y = change.pop("y", labels)[:rows]
+    rows = change.get("rows", 200)
+    y = change.get("y", labels)[:rows]
+    options = {name: value for name, value in change.items() if name not in ("rows", "y")}
     with pytest.raises(ValueError, match=fact):
-        model.refine({name: column[:rows] for name, column in table.items()}, y, **change)
+        model.refine({name: column[:rows] for name, column in table.items()}, y, **options)
     assert model.get_fitted_state() is before
 
 
