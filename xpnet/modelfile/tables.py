@@ -230,7 +230,9 @@ def _forms_of(
 
     described : None in files of 0.1.0, which hold the forms of dates in the entries of encodings
 
-    Raises ValueError for impossible forms, and unless each column has one.
+    Numbers of models that come from such files have no form, also where the model is saved again.
+
+    Raises ValueError for impossible forms, and unless each other column has one.
     """
     columns = {encoding.column for encoding in encodings}
     if described is None:
@@ -242,7 +244,8 @@ def _forms_of(
     forms = {
         int(column): checked_form(typed(form, ColumnForm)) for column, form in described.items()
     }
-    if forms.keys() != columns or len(forms) != len(described):
+    formless = {encoding.column for encoding in encodings if encoding.reads == "number"}
+    if not columns - formless <= forms.keys() <= columns or len(forms) != len(described):
         raise ValueError("each column must have one form")
     return forms
 
