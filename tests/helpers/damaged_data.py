@@ -120,8 +120,12 @@ def check_text(table: Opened, content: bytes) -> None:
         list(filter(None, reader(io.StringIO(text, newline=""), delimiter=mark)))
         for mark in ",;\t|"
     ]
-    header, *rows = max(readings, key=lambda cells: len(cells[0]) == len(table.frame.names))
-    assert len(header) == len(table.frame.names)
+    columns = len(table.frame.names)
+    header, *rows = max(
+        readings,
+        key=lambda cells: (len(cells[0]) == columns, all(len(row) == columns for row in cells)),
+    )
+    assert len(header) == columns
     assert len(rows) == table.frame.rows
     for place, name in enumerate(table.frame.names):
         kind = table.frame.schema.field(name).type
