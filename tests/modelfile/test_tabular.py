@@ -217,6 +217,18 @@ def test_onnx_answers_from_raw_columns(
         assert found["label"].tolist() == model.predict(table).tolist()
 
 
+def test_onnx_subtracts_a_centre_that_is_zero_in_float32(
+    tmp_path: Path, rng: np.random.Generator, onnxruntime: Any
+) -> None:
+    X = rng.lognormal(size=(80, 1)) * 1e-60
+    model = classifier().fit(X, X[:, 0] > 1e-60)
+    model.export_onnx(tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    (probabilities,) = session.run(["probabilities"], {"X": X})
+    # Without the centre, 1e-60, the scaled numbers would be larger by about 1.
+    np.testing.assert_allclose(probabilities, model.predict_proba(X), atol=1e-6)
+
+
 def test_a_table_of_numbers_is_one_input(
     tmp_path: Path, rng: np.random.Generator, onnxruntime: Any
 ) -> None:

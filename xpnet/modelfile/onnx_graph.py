@@ -43,6 +43,11 @@ _INNER = "xpnet/"
 _FUNCTIONS = "IsNaN", "Where", "Abs", "Clip", "Sqrt", "Sin", "Cos"
 """Operators that are NumPy's functions in lower case, which ``encode_numbers`` calls."""
 
+TINY = 1e-44
+"""Absolute value below which a constant is subtracted as -(constant - x): onnxruntime removes
+x - constant where the constant is 0 in float32, however small x is.
+"""
+
 _OUTPUTS = {"softmax": "Softmax", "logistic": "Sigmoid", "identity": "Identity", "exp": "Exp"}
 
 
@@ -65,6 +70,8 @@ class Value:
         return self.graph.add("Add", self, other)
 
     def __sub__(self, other: Operand) -> "Value":
+        if not isinstance(other, Value) and numpy.any((other != 0) & (numpy.abs(other) < TINY)):
+            return self.graph.add("Neg", self.graph.add("Sub", other, self))
         return self.graph.add("Sub", self, other)
 
     def __mul__(self, other: Operand) -> "Value":
