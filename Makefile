@@ -21,7 +21,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAR
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
 .PHONY: digits types-complete test test-changed test-slow test-more test-more-changed test-all test-oldest test-threads test-wheel test-aarch64 attack types lint format bench wheel sdist release-check docs links site docs-serve test-gpu bench-gpu gpu-first clean
-.PHONY: changelog snapshots fuzz coverage mutants
+.PHONY: changelog snapshots fuzz coverage mutants types-at-run-time
 
 digits: .venv/ready  ## the notebook's two tables, and a short training with a plot
 	$(BIN)/xpnet reproduce
@@ -118,6 +118,13 @@ snapshots: .venv/ready  ## the bits of 100 short trainings, on record for this k
 
 types: .venv/ready  ## the type checker, on xpnet, backends and benchmarks
 	$(BIN)/python -m mypy
+
+# A type that only a checker imports is left out, with a warning.
+CHECKED := tests/ops tests/layers tests/optimizers tests/steps tests/training tests/models tests/backend tests/dispatch tests/data \
+	tests/modelfile tests/cli tests/estimators tests/tabular
+types-at-run-time: .venv/ready  ## whether arguments, results and variables inside xpnet have the types that their annotations say
+	$(BIN)/python -m pip install --quiet 'typeguard>=4.4'
+	$(PYTEST) $(BOUNDED) -p helpers.types_at_run_time -W ignore::typeguard.TypeHintWarning -m "$(QUICK)" $(CHECKED)
 
 types-complete: wheel  ## whether a checker knows the type of each public name, in an environment with the wheel
 	$(PYTHON) -m venv build/typed

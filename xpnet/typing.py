@@ -60,23 +60,8 @@ class Array(Protocol):
     def T(self) -> "Array":  # noqa: N802
         """The transpose of a matrix."""
 
-    def reshape(self, shape: tuple[int, ...], /) -> "Array":
-        """Return the same elements in another shape.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            The lengths of the axes; one of them may be -1, which follows from the others.
-
-        Returns
-        -------
-        array
-            An array of the same library.
-        """
-
     def __getitem__(self, key: Index, /) -> "Array": ...
     def __setitem__(self, key: Index, value: Operand, /) -> None: ...
-    def __len__(self) -> int: ...
     def __bool__(self) -> bool: ...
     def __int__(self) -> int: ...
     def __float__(self) -> float: ...

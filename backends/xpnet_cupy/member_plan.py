@@ -82,7 +82,8 @@ class MemberPlan(BatchPlan):
 
     def _of_members(self, rows: Array) -> Array:
         """Return (members rows, width) as (members, rows, width)."""
-        return rows.reshape((self.spec.members, self.rows, rows.shape[1]))
+        shape = (self.spec.members, self.rows, rows.shape[1])
+        return self.launcher.xp.reshape(rows, shape)
 
     def _layer(self, k: int, activation: str) -> MemberLayer:
         """Layer k with its activation."""

@@ -82,7 +82,7 @@ def _activation(launching: Launching, name: str, x: Array, bias: Array | None = 
     with launching(x) as launcher:
         rows, out = _rows(launcher, x), _empty(launcher, x.shape)
         bias = bias if bias is None else launcher.xp.ascontiguousarray(bias)
-        launches.bias_activation(launcher, name, rows, bias, out.reshape(rows.shape))()
+        launches.bias_activation(launcher, name, rows, bias, launcher.xp.reshape(out, rows.shape))()
         return out
 
 
@@ -93,7 +93,7 @@ def _softmax(launching: Launching, x: Array, axis: int = -1) -> Array:
         moved = xp.moveaxis(x, axis, -1)
         out = _empty(launcher, moved.shape)
         rows = _rows(launcher, moved)
-        launches.softmax(launcher, rows, out.reshape(rows.shape))()
+        launches.softmax(launcher, rows, launcher.xp.reshape(out, rows.shape))()
         return xp.moveaxis(out, -1, axis)
 
 

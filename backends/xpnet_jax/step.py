@@ -67,7 +67,7 @@ class JaxStep(TracedStep):
     ) -> tuple[TrainingArrays, numpy.ndarray]:
         """See :class:`xpnet.steps.traced.TracedStep`."""
         capacity = self.epochs_at_once(rows.X.shape[0], forms[0].batch_rows)
-        epochs = len(inputs[0].l2)
+        epochs = inputs[0].l2.shape[0]
         padded = jax.tree.map(lambda array: _padded(array, capacity), inputs)
         state, sums = _scan(forms, state, rows, padded, epochs)
         return state, self.backend.to_numpy(sums)[:, :epochs]
@@ -105,7 +105,7 @@ def _scan(
         state, sums_of_epoch = _epoch(forms, state, rows, one)
         return state, jax.lax.dynamic_update_index_in_dim(sums, sums_of_epoch, k, 1)
 
-    capacity = len(inputs[0].l2)
+    capacity = inputs[0].l2.shape[0]
     batches = sum(part.l2.shape[1] for part in inputs)
     sums = jax.numpy.zeros((2, capacity, batches), dtype_name(state.params[0].dtype))
     return jax.lax.fori_loop(0, epochs, add_epoch, (state, sums))

@@ -48,7 +48,7 @@ class TorchStep(TracedStep):
         on_device = [
             _map(lambda array: torch.asarray(array, device=device), of_form) for of_form in inputs
         ]
-        epochs = len(inputs[0].l2)
+        epochs = inputs[0].l2.shape[0]
         with HandlerErrors() as handler_errors:
             run_compiled = partial(self._run_compiled, handler_errors)
             for epoch, form, batches in (
@@ -57,7 +57,7 @@ class TorchStep(TracedStep):
                 for form, of_form in zip(forms, on_device, strict=True)
             ):
                 run = run_compiled if form.batch_rows == largest else train_on_batch
-                for k in range(len(batches.l2[epoch])):
+                for k in range(batches.l2.shape[1]):
                     one = _map(itemgetter((epoch, k)), batches)
                     batch = Rows(*(_rows_of(form, array, one.rows) for array in rows))
                     state, loss, squares = run(form, state, batch, one)

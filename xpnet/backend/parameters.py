@@ -12,7 +12,7 @@ import numpy
 from xpnet.backend.contract import Backend, dtype_name, on_device
 from xpnet.backend.spec import NetworkSpec
 from xpnet.errors import InputError
-from xpnet.ops import Array
+from xpnet.ops import Array, namespace
 
 
 class Parameters(MutableMapping[str, Array]):
@@ -102,8 +102,9 @@ class Parameters(MutableMapping[str, Array]):
         Parameters
             The parameters, in the memory of the buffer.
         """
+        xp = namespace(flat)
         arrays = {
-            s.name: flat[s.offset : s.offset + prod(s.shape)].reshape(s.shape)
+            s.name: xp.reshape(flat[s.offset : s.offset + prod(s.shape)], s.shape)
             for s in spec.slots(align)
         }
         return cls(arrays, flat, backend)

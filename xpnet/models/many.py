@@ -228,7 +228,8 @@ def _indices(
     if selection is None:
         return None
     try:
-        indices = numpy.arange(count)[numpy.asarray(selection) if len(selection) else slice(0)]
+        selected = numpy.asarray(selection)
+        indices = numpy.arange(count)[selected if selected.shape[0] else slice(0)]
     except (IndexError, TypeError) as error:
         raise InputError(
             f"`rows` must hold indices of the {count} rows of X, or masks over them, for each "

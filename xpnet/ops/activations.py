@@ -438,7 +438,7 @@ def elu_backward(d_out: Array, out: Array) -> Array:
 OnnxOperation: TypeAlias = "tuple[str, *tuple[OnnxOperand, ...]]"
 """An operator of ONNX, followed by its operands."""
 
-OnnxOperand: TypeAlias = "str | float | OnnxOperation"
+OnnxOperand: TypeAlias = "str | float | tuple[str, *tuple[OnnxOperand, ...]]"
 """An operation, a number, or ``"x"`` for the input."""
 
 

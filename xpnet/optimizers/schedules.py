@@ -182,8 +182,12 @@ class Cosine(_Schedule):
 
     def __call__(self, epoch: int, losses: Sequence[float]) -> float:
         """Compute the learning rate of an epoch."""
-        progress = min(epoch / self.epochs, 1.0)
-        return self.end + (self.learning_rate - self.end) * (1 + cos(pi * progress)) / 2
+        return _on_cosine(self.learning_rate, self.end, min(epoch / self.epochs, 1.0))
+
+
+def _on_cosine(begin: float, end: float, progress: float) -> float:
+    """Compute a point of half a cosine from begin to end; progress is from 0 to 1."""
+    return end + (begin - end) * (1 + cos(pi * progress)) / 2
 
 
 @dataclass(frozen=True)
@@ -223,9 +227,9 @@ class OneCycle(_Schedule):
         maximum = self.learning_rate
         top = 0.3 * last_epoch
         if epoch < top:
-            return Cosine(maximum / 25, 1, maximum)(epoch / top, losses)  # type: ignore[arg-type]
-        progress = (epoch - top) / (last_epoch - top)
-        return Cosine(maximum, 1, maximum / 250_000)(progress, losses)  # type: ignore[arg-type]
+            return _on_cosine(maximum / 25, maximum, epoch / top)
+        progress = min((epoch - top) / (last_epoch - top), 1.0)
+        return _on_cosine(maximum, maximum / 250_000, progress)
 
 
 @dataclass(frozen=True)

@@ -291,7 +291,7 @@ class TracedStep(ReferenceStep, SeveralEpochs, WeightedEpochs):
         count = X.shape[0]
         rows = Rows(X, Y, sample_weight)
         plan = self._plan(rows, batch_size, None if order is None else [order], [learning_rate])
-        plan = plan.select_batches(list(numpy.flatnonzero(plan.weights[0])))
+        plan = plan.select_batches(numpy.flatnonzero(plan.weights[0]).tolist())
         plan = plan._replace(updates=self._updates(1, len(plan.starts)))
         losses, penalties = self._train(plan, rows, max_grad_norm)
         shares = numpy.asarray([plan.sizes], dtype=float)
