@@ -71,6 +71,15 @@ class Table:
         """
         return 1 + 1 / (self.rows_of_value + self.effect**-2) if self.effect else 1.0
 
+    @property
+    def validation_share(self) -> float:
+        """Return the least squared error on validation rows, relative to that on new rows.
+
+        They are predicted from seven eighths of the other rows of their value.
+        """
+        others = (self.rows_of_value - 1) * 7 / 8
+        return (1 + 1 / (others + self.effect**-2)) / self.best_error
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -165,7 +174,10 @@ def check_effect(table: Table, *, seeds: int, **parameters: Any) -> None:
     found = measured(table, seeds=seeds, **parameters)
     of_mixed = numpy.mean([error_of_mixed_model(table, seed) for seed in range(seeds)])
     assert found.new < 1.05 * of_mixed
-    assert found.validation == pytest.approx(found.new, abs=DEVIATIONS * found.standard_error)
+    tolerance = DEVIATIONS * found.standard_error
+    assert -tolerance < found.validation - found.new
+    # Beside that, one network alone predicts up to 3 % worse than the mean of several.
+    assert found.validation < 1.03 * table.validation_share * found.new + tolerance
     assert found.covered == pytest.approx(0.9, abs=0.02 + DEVIATIONS * found.covered_error)
     assert found.importance > 0.5
 
