@@ -18,7 +18,7 @@ from xpnet.tabular.encodings.level import (
     fit_levels,
     indices_of_levels,
 )
-from xpnet.tabular.encodings.number import Scaling, fit_numbers
+from xpnet.tabular.encodings.number_fit import Scaling, fit_numbers
 from xpnet.tabular.encodings.value_effect import ComparedTargets, effect_of_values
 from xpnet.tabular.rows.division import RowLinks
 

@@ -11,8 +11,10 @@ from helpers.cases import each_case
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from xpnet.tabular.encodings import number as number_encoding
+from xpnet.tabular.encodings import number_fit
 from xpnet.tabular.encodings.encoding_target import Target, Task
-from xpnet.tabular.encodings.number import NumberEncoding, Scaling
+from xpnet.tabular.encodings.number import NumberEncoding
+from xpnet.tabular.encodings.number_fit import Scaling, fit_numbers
 from xpnet.tabular.rows.division import RowLinks
 
 NONE = numpy.empty(0)
@@ -110,7 +112,7 @@ def test_parts_of_gaps_and_infinities_are_gaps() -> None:
 
 def fitted(x: numpy.ndarray, scaling: Scaling) -> NumberEncoding:
     """The encoding of a column of numbers."""
-    (number,) = number_encoding.fit_numbers(x, scaling, 3, "number")
+    (number,) = fit_numbers(x, scaling, 3, "number")
     return number
 
 
@@ -149,14 +151,14 @@ def test_a_number_without_two_values_has_gaps_alone_or_no_output() -> None:
     with_gaps = fitted(numpy.array([4.0, 4.0, math.nan]), ROBUST)
     assert (with_gaps.scale, with_gaps.gaps, with_gaps.labels) == (0.0, True, ["_missing"])
     for x in ([4.0, 4.0], [math.nan, math.inf]):
-        assert number_encoding.fit_numbers(numpy.array(x), ROBUST, 0, "number") == []
+        assert fit_numbers(numpy.array(x), ROBUST, 0, "number") == []
 
 
 @each_case(("rows", "kept"), [(9, 9), (10, 10), (11, 6), (20, 10), (21, 7)])
 def test_quantiles_are_of_a_limited_number_of_rows(
     rows: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(number_encoding, "MAX_QUANTILE_ROWS", 10)
+    monkeypatch.setattr(number_fit, "MAX_QUANTILE_ROWS", 10)
     x = numpy.arange(float(rows))
     number = fitted(x, STANDARD)
     sample = x[:: math.ceil(rows / 10)]
@@ -181,7 +183,7 @@ def test_a_number_has_bins_from_two_on() -> None:
 
 def test_parts_that_vary_are_encoded_and_gaps_are_of_the_trend_alone() -> None:
     hours = numpy.append(numpy.arange(200.0) * 5 * 3600, math.nan)
-    numbers = number_encoding.fit_numbers(hours, ROBUST, 2, "timestamp")
+    numbers = fit_numbers(hours, ROBUST, 2, "timestamp")
     assert [number.part for number in numbers] == ["trend", "month", "day", "weekday", "hour"]
     assert [number.gaps for number in numbers] == [True, False, False, False, False]
     # January and February alone are two values, which have no cycle.

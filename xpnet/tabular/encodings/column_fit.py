@@ -29,12 +29,11 @@ from xpnet.tabular.encodings.level import (
 )
 from xpnet.tabular.encodings.number import (
     NumberEncoding,
-    Scaling,
-    fit_numbers,
     numbers_of,
     plain_numbers,
     read_number,
 )
+from xpnet.tabular.encodings.number_fit import Scaling, fit_numbers
 from xpnet.tabular.encodings.other_columns import OtherColumns, fit_other_columns
 from xpnet.tabular.encodings.table import ENCODINGS
 from xpnet.tabular.encodings.target_means import ColumnMeans
