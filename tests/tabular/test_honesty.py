@@ -16,6 +16,8 @@ from sklearn.metrics import log_loss, mean_pinball_loss, mean_poisson_deviance
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
+from xpnet.tabular.encodings.target_means import ColumnMeans
+from xpnet.tabular.ensemble import recipe
 
 DEVIATIONS = 2.5
 """Number of standard errors within which two means of independent rows are equal."""
@@ -207,22 +209,46 @@ def test_noise_at_every_quality(values: int, rows: int, as_numbers: bool, qualit
     check_noise(Table(values, rows, as_numbers=as_numbers), quality=quality)
 
 
-def test_labels_of_noise_are_not_predicted_in_validation_rows() -> None:
-    validation, new, errors = [], [], []
-    for seed in range(4):
-        table = Table(100, 5)
+@pytest.fixture
+def networks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let networks predict noise, too, where a fit would predict the constant."""
+    monkeypatch.setattr(recipe, "may_be_noise", lambda *_: False)
+
+
+def optimism_of_labels(effect: float, seeds: int = 12) -> float:
+    """Return the loss of new rows minus that of validation rows, in standard errors over fits.
+
+    Half of the labels are of each class, so that a constant has the same loss in all rows.
+
+    effect : standard deviation of the effects of 100 values with 3 rows each; the noise has 1
+    """
+    differences = []
+    for seed in range(seeds):
+        table = Table(100, 3, effect)
         (X, y), (X_new, y_new) = table.rows(seed), table.new_rows(seed)
-        model = TabularClassifier(random_state=seed).fit(X, y > 0)
-        probabilities = model.predict_proba(X_new)
-        losses = -numpy.log(probabilities[numpy.arange(NEW_ROWS), (y_new > 0).astype(int)])
-        new.append(losses.mean())
-        pairs = zip(model.networks_, model.best_epochs_, strict=True)
-        validation.append(
-            numpy.mean([network.history.validation_loss[k - 1] for network, k in pairs])
-        )
-        errors.append(losses.std() / numpy.sqrt(len(X) / 4))
-    standard_error = numpy.mean(errors) / numpy.sqrt(len(errors))
-    assert numpy.mean(validation) == pytest.approx(numpy.mean(new), abs=DEVIATIONS * standard_error)
+        middle = numpy.median(y)
+        model = TabularClassifier(quality=1, calibration=None, random_state=seed)
+        probabilities = model.fit(X, y > middle).predict_proba(X_new)
+        differences.append(log_loss(y_new > middle, probabilities) - model.validation_loss_)
+    return float(numpy.mean(differences) / numpy.std(differences) * numpy.sqrt(seeds))
+
+
+@pytest.mark.parametrize("effect", [0.0, 1.0])
+def test_labels_of_validation_rows_are_not_known(effect: float) -> None:
+    assert optimism_of_labels(effect) < DEVIATIONS
+
+
+def test_labels_of_validation_rows_in_mean_targets_would_be_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same check, with the targets of validation rows in the means of their values."""
+    of_new_rows = ColumnMeans.of_new_rows
+
+    def of_all_rows(means: ColumnMeans, _: Any, rows: numpy.ndarray) -> numpy.ndarray:
+        return of_new_rows(means, numpy.arange(len(means.values.indices)), rows)
+
+    monkeypatch.setattr(ColumnMeans, "of_new_rows", of_all_rows)
+    assert optimism_of_labels(1.0) > 2 * DEVIATIONS
 
 
 @dataclass(frozen=True)
@@ -303,6 +329,7 @@ def optimism_of(noise: NoiseOfNumbers, *, seeds: int, labels: bool, **parameters
     )
 
 
+@pytest.mark.usefixtures("networks_alone")
 @pytest.mark.parametrize("labels", [False, True])
 @pytest.mark.parametrize(
     ("columns", "quality", "seeds"),
