@@ -100,9 +100,24 @@ def test_levels_are_found_though_bins_tell_most_of_them_apart() -> None:
     y = rng.normal(size=400)[firm] + rng.normal(size=1000)
     assert fitted(firm.astype(float), target_of(y)) is not None
     encoder = TableEncoder(binning="tree").fit({"firm": firm, "x": rng.normal(size=1000)}, y)
-    names = encoder.get_feature_names_out()
-    assert "firm_level_target" in names
-    assert not any(name.startswith("firm_bin") for name in names), "bins would tell the firm"
+    assert "firm_level_target" in encoder.get_feature_names_out()
+    edges = next(one for one in encoder.encodings_ if one.column == 0).edges
+    firms_of_bins = numpy.histogram(numpy.unique(firm), edges)[0]
+    assert firms_of_bins.min() >= 8, "bins of few firms would tell the firm"
+
+
+def test_a_number_with_levels_keeps_bins_of_many_levels() -> None:
+    """The amounts of recipes are levels, and have a curve that a line does not hold."""
+    rng = numpy.random.default_rng(0)
+    recipe = numpy.repeat(numpy.arange(200), 5)
+    amounts = rng.permutation(1000)[:200].astype(float)
+    of_recipe = numpy.sin(amounts / 100) + rng.normal(size=200)
+    y = of_recipe[recipe] + rng.normal(size=1000) / 4
+    X = {"amount": amounts[recipe], "x": rng.normal(size=1000)}
+    encoder = TableEncoder(binning="tree").fit(X, y)
+    names = encoder.get_feature_names_out().tolist()
+    assert "amount_level_target" in names
+    assert sum(name.startswith("amount_bin") for name in names) >= 5
 
 
 def test_numbers_of_noise_have_no_levels() -> None:

@@ -24,6 +24,7 @@ from xpnet.tabular.encodings.encoding_target import Target
 from xpnet.tabular.encodings.level import (
     columns_with_levels,
     distinct_levels,
+    edges_of_many_levels,
     fit_levels,
     indices_of_levels,
 )
@@ -294,7 +295,9 @@ class ColumnFit:
         return category
 
     def _with_levels(self, number: NumberEncoding, others: "_OthersOnDemand") -> list[Encoding]:
-        """Return a number, and its levels in place of its bins if these predict better.
+        """Return a number, and its levels if these predict better than its bins.
+
+        Bins of few levels would tell which level a row has, so that the number keeps wider ones.
 
         Levels are for more values than bins: without bins they would be for every column.
         """
@@ -309,8 +312,7 @@ class ColumnFit:
         if levels is None:
             return [number]
         self.means[number.column] = levels.means
-        without_bins = replace(number, edges=numpy.empty(0))  # which would tell the levels
-        return [without_bins, levels.encoding]
+        return [replace(number, edges=edges_of_many_levels(number.edges, values)), levels.encoding]
 
     def _min_rows_of_value(self) -> int:
         """Return the minimum number of rows of a value with a column of its own."""

@@ -59,6 +59,12 @@ and states above."""
 MIN_EXPLAINED = 0.02
 """Smallest share of the target's variance that levels must explain, and explain beyond the bins."""
 
+MIN_LEVELS_OF_BIN = 8
+"""Minimum number of levels in each bin of a number that has levels. A bin of one level tells, with
+the mean of other rows of the level, the target of a training row; a bin of eight tells little of
+it. Without bins a number that is measured would lose its curve: the strength of concrete (the table
+concrete of modeldata) is predicted with 5 % more error then."""
+
 
 @dataclass(frozen=True)
 class LevelEncoding(Encoding):
@@ -262,3 +268,17 @@ def distinct_levels(x: numpy.ndarray) -> numpy.ndarray | None:
     if not MIN_LEVELS <= len(levels) <= MAX_LEVELS or len(x) < MIN_ROWS_PER_LEVEL * len(levels):
         return None
     return levels
+
+
+def edges_of_many_levels(edges: numpy.ndarray, levels: numpy.ndarray) -> numpy.ndarray:
+    """Return those edges of bins between which there are enough levels; none for a single bin.
+
+    edges : (bins + 1,) increasing, or empty; levels : (levels,) increasing
+    """
+    kept: list[float] = []
+    below = 0
+    for edge, count in zip(edges[1:-1], numpy.searchsorted(levels, edges[1:-1]), strict=True):
+        if min(count - below, len(levels) - count) >= MIN_LEVELS_OF_BIN:
+            kept.append(edge)
+            below = count
+    return numpy.array([edges[0], *kept, edges[-1]]) if kept else numpy.empty(0)
