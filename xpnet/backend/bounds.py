@@ -37,7 +37,9 @@ def bounds_of(spec: NetworkSpec) -> dict[str, Bounds]:
 
 
 def within_bounds(spec: NetworkSpec, values: dict[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
-    """Return first parameters whose signs are as the bounds need them; the magnitudes stay.
+    """Return first parameters whose signs are as the bounds need them.
+
+    Magnitudes stay, but for weights of monotonic networks behind the first layer.
 
     values : arrays of NumPy by the spec's names
     """
@@ -49,6 +51,10 @@ def within_bounds(spec: NetworkSpec, values: dict[str, numpy.ndarray]) -> dict[s
         value = values[name]
         has_wrong_sign = (value < low) | (value > high)
         changed[name] = numpy.clip(numpy.where(has_wrong_sign, -value, value), low, high)
+    if any(spec.monotonic):
+        # Terms of one sign do not cancel: their sum grows with their number, and not its root.
+        for name, fan_in in zip(spec.weight_names[1:], spec.widths[1:], strict=False):
+            changed[name] = changed[name] * min(1.0, 2 / fan_in**0.5)
     return changed
 
 

@@ -286,6 +286,23 @@ def threshold(value: object) -> float | str:
         ) from error
 
 
+def signs(value: object) -> dict[str, int]:
+    """Return 1 or -1 by column: ``age=1,price=-1``, which a file has as a table."""
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else [str(part).rpartition("=")[::2] for part in WORDS.convert(value, None, None)]
+    )
+    signs_of_columns = {str(name).strip(): str(sign).strip() for name, sign in pairs}
+    for name, sign in signs_of_columns.items():
+        if not name or sign not in ("1", "+1", "-1"):
+            raise click.BadParameter(
+                f"columns must have 1, if predictions rise with them, or -1, such as age=1; "
+                f"got {sign!r} for {name!r}."
+            )
+    return {name: int(sign) for name, sign in signs_of_columns.items()}
+
+
 def weights(value: Any) -> Any:
     """Return ``"balanced"``, or weights by label: ``yes=3,no=1``, which a file has as a table."""
     if value == "balanced":

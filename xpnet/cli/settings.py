@@ -135,6 +135,7 @@ class TrainSettings(MeasuringSettings):
     dropout: float | None = None
     loss: str | None = None
     quantile: tuple[float, ...] | None = None
+    monotonic: dict[str, int] | None = None
     epochs: int | None = changeable(None)
     patience: int | None = None
     validation_size: float = 0.125

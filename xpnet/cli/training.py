@@ -67,6 +67,7 @@ PARAMETER_OPTIONS = {
     "validation_fraction": "validation_size",
     "random_state": "seed",
     "n_jobs": "jobs",
+    "monotonic_cst": "monotonic",
 }
 """Options by the parameters of an estimator that they set; others have the parameter's name."""
 

@@ -114,7 +114,7 @@ def plan_network(
     random_state: RandomState,
 ) -> NetworkPlan:
     """Make the network of the fit, or plan how that of the fit before goes on."""
-    spec = settings.network_spec(columns.count, targets, place.dtype)
+    spec = settings.network_spec(columns, targets, place.dtype)
     if start.fitted is None:
         return new_network(settings, spec, place, random_state, start.first_values, split.training)
     return renewed_network(settings, spec, split.training.X, random_state, start.fitted)

@@ -474,7 +474,7 @@ class MLP(
         """
         fitted = self._record_of_fit()
         network = fitted.network
-        spec = self._described(network.spec, fitted.targets)
+        spec = self._described(network.spec, fitted.targets, fitted.columns)
         facts = {name: getattr(self, name) for name in FACTS | LABEL_FACTS if hasattr(self, name)}
         scored = facts.get("validation_scores_") is not None
         best = fitted.progress.best_parameters if scored else None
@@ -502,7 +502,9 @@ class MLP(
             network.
         """
         spec = state.spec
-        if check_spec(self._described(spec, targets_of_spec(spec, state.facts))) != spec:
+        columns = Columns(spec.widths[0], state.facts.get("feature_names_in_"))
+        described = self._described(spec, targets_of_spec(spec, state.facts), columns)
+        if check_spec(described) != spec:
             raise InputError(
                 f"The parameters of this {type(self).__name__} must describe its network, {spec}; "
                 "got parameters that describe another one."
@@ -513,11 +515,11 @@ class MLP(
         vars(self).pop("_assigned", None)
         return self
 
-    def _described(self, spec: NetworkSpec, targets: Targets) -> NetworkSpec:
+    def _described(self, spec: NetworkSpec, targets: Targets, columns: Columns) -> NetworkSpec:
         """Describe the network of some widths and dtype by the parameters of the constructor."""
-        inputs, *hidden, _ = spec.widths
+        _, *hidden, _ = spec.widths
         settings = replace(self._settings(), hidden=tuple(hidden))
-        return settings.network_spec(inputs, self._by_parameters(targets), spec.dtype)
+        return settings.network_spec(columns, self._by_parameters(targets), spec.dtype)
 
 
 def like_input(result: Array, X: object, backend: Backend) -> Array:

@@ -1,6 +1,6 @@
 """The constructor's parameters, what each may be, and the settings that a fit gets of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from math import inf
 from numbers import Integral, Real
@@ -28,6 +28,7 @@ from xpnet.learning.parameters import (
 )
 from xpnet.learning.scikit_learn import BaseEstimator
 from xpnet.optimizers import OPTIMIZERS, Schedule
+from xpnet.typing import ArrayLike
 
 DECAYING = tuple(name for name in OPTIMIZERS if "weight_decay" in OPTIMIZERS[name].numbers())
 """Solvers with decoupled weight decay."""
@@ -136,6 +137,11 @@ class EstimatorParameters(BaseEstimator):
         A folder. A fit that was killed goes on when ``fit`` is called again with the same data and
         parameters, to the bits it would have had. Fits with other data or parameters may share the
         folder.
+    monotonic_cst : dict of str to int, array of int or None, default None
+        1 for a column with which no prediction falls, -1 with which none rises, 0 for others; by
+        name, or for each column. It is guaranteed by the signs of weights: for numbers, quantiles,
+        counts, the second of two classes, and ordered classes; of finite numbers.
+        Activations must be among those that never fall, such as relu and tanh.
     """
 
     _: KW_ONLY
@@ -169,6 +175,7 @@ class EstimatorParameters(BaseEstimator):
     backend: str | Backend | None = None
     dtype: str | None = allowing(None, {"float32", "float64"}, None)
     checkpoint: str | PathLike[str] | None = allowing(None, str, PathLike, None)
+    monotonic_cst: Mapping[str, int] | ArrayLike | None = allowing(None, Mapping, ARRAY_LIKE, None)
 
     if TYPE_CHECKING:  # The subclasses have these, each in scikit-learn's order of arguments.
         hidden_layer_sizes: Sequence[int] | int = (100,)
@@ -217,6 +224,7 @@ class EstimatorParameters(BaseEstimator):
             backend=self.backend,
             dtype=self.dtype,
             checkpoint=self.checkpoint if keeps_state else None,
+            monotonic_cst=self.monotonic_cst,
             params=self._params_of_numbers() if keeps_state else {},
         )
 
@@ -228,7 +236,10 @@ class EstimatorParameters(BaseEstimator):
 
     def _params_of_numbers(self) -> dict[str, object]:
         """Return the parameters that change the numbers of an epoch, by name."""
-        return {name: value for name, value in self.get_params().items() if name not in IRRELEVANT}
+        params = self.get_params()
+        if self.monotonic_cst is None:  # checkpoints of earlier releases do not name it
+            del params["monotonic_cst"]
+        return {name: value for name, value in params.items() if name not in IRRELEVANT}
 
     def _update_rule(self) -> UpdateRule:
         """Return the update rule of the solver, with the numbers of these parameters."""

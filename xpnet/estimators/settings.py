@@ -9,10 +9,13 @@ import numpy
 from numpy.random import RandomState
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
+from xpnet.estimators.checks import Columns
+from xpnet.learning.parameters import monotonic_signs
 from xpnet.learning.scikit_learn import ClassifierMixin
 from xpnet.learning.targets import Targets
 from xpnet.models.inputs import one_each
 from xpnet.optimizers import OPTIMIZERS, Schedule
+from xpnet.typing import ArrayLike
 
 STOCHASTIC = tuple(OPTIMIZERS)
 """Solvers that train by epochs of minibatches: the optimizers."""
@@ -69,6 +72,7 @@ class FitSettings:
     dtype: str | None
     checkpoint: str | PathLike[str] | None
     params: Mapping[str, object]
+    monotonic_cst: Mapping[str, int] | ArrayLike | None = None
     class_weight: object = None
     order: numpy.ndarray | None = None
     label_smoothing: float = 0.0
@@ -88,14 +92,12 @@ class FitSettings:
         """Return whether validation rows decide when training ends."""
         return self.monitored != "training loss"
 
-    def network_spec(self, inputs: int, targets: Targets, dtype: str) -> NetworkSpec:
-        """Return the description of the network for a number of inputs and the outputs of
-        targets.
-        """
+    def network_spec(self, columns: Columns, targets: Targets, dtype: str) -> NetworkSpec:
+        """Return the description of the network for the columns of X and the outputs of targets."""
         layers = len(self.hidden)
         rates = one_each("dropout", self.dropout, layers)
         return NetworkSpec(
-            widths=(inputs, *self.hidden, targets.outputs),
+            widths=(columns.count, *self.hidden, targets.outputs),
             activations=one_each("activation", self.activation, layers),
             loss=targets.loss,
             rule=self.rule,
@@ -105,4 +107,9 @@ class FitSettings:
             dropout=rates if any(rates) else (),
             members=self.members,
             loss_numbers=targets.loss_numbers,
+            monotonic=monotonic_signs(
+                self.monotonic_cst,
+                None if columns.names is None else columns.names.tolist(),
+                columns.count,
+            ),
         )

@@ -1,7 +1,7 @@
 """Parameters of an estimator's constructor: which values each may have, and their checks."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from inspect import cleandoc, signature
 from math import inf
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy
 
 from xpnet.errors import InputError, did_you_mean
+from xpnet.typing import ArrayLike
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -163,3 +164,39 @@ def with_documentation_of(**sources: type) -> Callable[[type[Estimator]], type[E
         return estimator
 
     return document
+
+
+def monotonic_signs(
+    constraints: Mapping[str, int] | ArrayLike | None, names: Sequence[object] | None, columns: int
+) -> tuple[int, ...]:
+    """Return 1, -1 or 0 for each column, as ``monotonic_cst`` says; () for no constraints.
+
+    constraints : by name, or (columns,) numbers; names : of the columns, None where they have none
+
+    Raises InputError for other values, unknown names and another number of columns.
+    """
+    if constraints is None:
+        return ()
+    if isinstance(constraints, Mapping):
+        unknown = [name for name in constraints if names is None or name not in names]
+        if unknown:
+            hint = "X has no names; pass one number for each column."
+            if names is not None:
+                hint = did_you_mean(unknown[0], map(str, names)) or "Correct the name."
+            raise InputError(f"`monotonic_cst` must name columns of X; got {unknown[0]!r}. {hint}")
+        values = numpy.array([constraints.get(str(name), 0) for name in names or ()])
+    else:
+        values = numpy.asarray(constraints)
+        if values.shape != (columns,):
+            raise InputError(
+                f"`monotonic_cst` must hold 1, -1 or 0 for each of {columns} columns; got shape "
+                f"{values.shape}. Name the columns in a dict, or pass one number for each."
+            )
+    wrong = [value for value in values.tolist() if value not in (-1, 0, 1)]
+    if wrong:
+        raise InputError(
+            f"`monotonic_cst` must hold 1 for a column with which predictions rise, -1 where they "
+            f"fall, or 0; got {wrong[0]!r}. Correct it."
+        )
+    signs = tuple(int(value) for value in values)
+    return signs if any(signs) else ()

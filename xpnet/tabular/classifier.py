@@ -283,6 +283,12 @@ class TabularClassifier(ClassifierMixin, Tabular):
         assert isinstance(coding, Classes)
         if not coding.are_ordered:
             return settings
+        if self.calibration is not None and self.monotonic_cst is not None:
+            raise InputError(
+                "`calibration` must be None where classes are ordered and inputs are monotonic, "
+                f"since temperatures do not keep the order; got {self.calibration!r}. Leave "
+                "calibration out."
+            )
         return replace(settings, loss="ordered_cross_entropy")
 
     def _learned_targets(self, y: CodedLabels | numpy.ndarray, passed: object) -> Classes:

@@ -111,6 +111,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Whether free text, which differs from row to row, becomes 30 numbers: n-grams of 3 and 4
         characters are hashed, weighted by inverse document frequency, and reduced by a truncated
         singular value decomposition. Otherwise it is left out.
+    plain_numbers : sequence of str or int, default ()
+        Columns of numbers whose inputs all rise with the number, but for the indicator of gaps:
+        the number and its bins, and never levels, categories or differences.
     random_state : int, numpy.random.RandomState or None, default None
         Draws the folds of the rows for means of the target over other rows (cross-fitting, in
         `fit_transform`).
@@ -225,6 +228,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     missing_values: object = allowing(None, Real, str, ARRAY_LIKE, dict, None)
     unreadable: str = allowing("error", {"error", "gap"})
     text_features: str = allowing("off", {"on", "off"})
+    plain_numbers: Sequence[str] | Sequence[int] = allowing((), ARRAY_LIKE)
     random_state: RandomState | int | None = allowing(None, *RANDOM_STATE)
 
     def __sklearn_tags__(self) -> "Tags":
@@ -386,6 +390,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             bins=self.bins,
             tree_target=target if self.binning == "tree" else None,
         )
+        plain = self._plain_columns(table, kinds)
         column_fit = ColumnFit(
             table,
             target,
@@ -393,6 +398,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             min_frequency=self.min_frequency,
             max_categories=self.max_categories,
             uses_free_text=self.text_features == "on",
+            plain=plain,
         )
         self._fit_columns(column_fit, kinds)
         self.forms_: dict[int, ColumnForm] = {
@@ -400,6 +406,30 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             for encoding in self.encodings_
         }
         return table, column_fit.means
+
+    def _plain_columns(self, table: Table, kinds: Sequence[ColumnKind]) -> frozenset[int]:
+        """Return the indices of the columns that `plain_numbers` names.
+
+        Raises InputError for a column that is missing, or holds no numbers.
+        """
+        plain = set()
+        for name in self.plain_numbers:
+            index = table.names.index(name) if isinstance(name, str) and name in table.names else -1
+            if not isinstance(name, str) and name < len(kinds):
+                index = int(name)
+            if index < 0:
+                raise InputError(
+                    f"Monotonic columns must be columns of X; got {name!r}. "
+                    f"{did_you_mean(name, table.names) or 'Correct it.'}"
+                )
+            if kinds[index].kind != "number":
+                raise InputError(
+                    f"Monotonic columns must hold numbers; got {table.names[index]!r}, which holds "
+                    f"{kinds[index].kind} values of {kinds[index].type_name}. Leave it out, or "
+                    "convert it to numbers."
+                )
+            plain.add(index)
+        return frozenset(plain)
 
     def _rules_of(self, table: Table) -> ReadingRules:
         """Return what the parameters say about the columns of a table."""

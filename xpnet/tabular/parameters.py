@@ -1,11 +1,12 @@
 """The parameters of both tabular estimators, and the encoder that they describe."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy
 from numpy.random import RandomState
 from sklearn.base import clone
 from sklearn.utils import check_random_state
@@ -31,7 +32,7 @@ from xpnet.tabular.encoder import CATEGORICAL_FEATURES, TableEncoder
 from xpnet.tabular.ensemble.best_epoch import Patience
 from xpnet.tabular.quality import DEFAULT_QUALITY, QUALITIES
 from xpnet.tabular.settings import TableSettings, Task
-from xpnet.typing import Transformer
+from xpnet.typing import ArrayLike, Transformer
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -119,6 +120,11 @@ class TabularParameters(BaseEstimator):
         end later, by the time of the one before. One network makes at least one epoch; networks
         for which no time is left are not trained. Where the encoding takes a third of the time,
         trees and the linear baseline are left out.
+    monotonic_cst : dict of str to int, array of int or None, default None
+        1 for a column with which no prediction falls, -1 with which none rises, 0 for others; by
+        name, or for each column. It is guaranteed by the signs of weights: for numbers, quantiles,
+        counts, the second of two classes, and ordered classes; of finite numbers.
+        Such a column must hold numbers; it has no levels, and a fit with one no linear baseline.
     random_state : int, numpy.random.RandomState or None, default None
         Source of the initial weights, validation rows, orders and dropout. The same int gives the
         same fit with the same ``n_jobs`` and the same number of threads.
@@ -162,6 +168,7 @@ class TabularParameters(BaseEstimator):
     validation_fraction: float = allowing(0.125, Interval(Real, 0, 0.5, closed="both"))
     refit: bool = allowing(True, *FLAG)
     time_limit: float | None = allowing(None, POSITIVE, None)
+    monotonic_cst: Mapping[str, int] | ArrayLike | None = allowing(None, Mapping, ARRAY_LIKE, None)
     random_state: RandomState | int | None = allowing(None, *RANDOM_STATE)
     verbose: bool | int = allowing(False, NOT_NEGATIVE, *FLAG)
     n_jobs: int | None = allowing(None, COUNT, NEGATIVE_COUNT, None)
@@ -214,6 +221,7 @@ class TabularParameters(BaseEstimator):
             backend=self.backend,
             dtype=self.dtype,
             precision=self.precision,
+            monotonic_cst=self.monotonic_cst,
         )
 
     def _learning_rate(self) -> float:
@@ -249,6 +257,7 @@ class TabularParameters(BaseEstimator):
             Not fitted: a copy of ``encoder``, or a `TableEncoder` with the bins of a tree.
         """
         seed = check_random_state(random_state).randint(2**31 - 1)
+        plain = _constrained(self.monotonic_cst)
         if self.encoder is None:
             return TableEncoder(
                 binning="tree",
@@ -258,6 +267,7 @@ class TabularParameters(BaseEstimator):
                 missing_values=self.missing_values,
                 unreadable=self.unreadable,
                 text_features=self.text_features,
+                plain_numbers=plain,
                 random_state=seed,
             )
         if not isinstance(self.categorical_features, str):
@@ -266,6 +276,13 @@ class TabularParameters(BaseEstimator):
                 "categorical_features of the encoder."
             )
         encoder = clone(self.encoder)
+        if plain and not isinstance(encoder, TableEncoder):
+            raise InputError(
+                f"`monotonic_cst` must go with a TableEncoder; got encoder={self.encoder!r}. Leave "
+                "one of them out."
+            )
+        if plain:
+            encoder.set_params(plain_numbers=plain)
         table_parameters = {
             "date_format": None,
             "missing_values": None,
@@ -285,6 +302,17 @@ class TabularParameters(BaseEstimator):
         if encoder.get_params(deep=False).get("random_state", seed) is None:
             encoder.set_params(random_state=seed)
         return encoder
+
+
+def _constrained(
+    constraints: Mapping[str, int] | ArrayLike | None,
+) -> Sequence[str] | Sequence[int]:
+    """Return the names or the indices of the columns that have a constraint."""
+    if constraints is None:
+        return ()
+    if isinstance(constraints, Mapping):
+        return [name for name, sign in constraints.items() if sign]
+    return numpy.flatnonzero(numpy.asarray(constraints)).tolist()
 
 
 def _number(parameter: int | str) -> int | None:

@@ -1,6 +1,6 @@
 """The settings of a fit of a table: the constructor's parameters, checked and resolved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +9,7 @@ from xpnet.backend.spec import Loss
 from xpnet.models.inputs import one_each
 from xpnet.tabular.ensemble.best_epoch import Patience
 from xpnet.tabular.quality import LABEL_BATCHES, Quality
+from xpnet.typing import ArrayLike
 
 Task = Literal["classification", "regression"]
 """The kind of target: labels or numbers."""
@@ -56,14 +57,17 @@ class TableSettings:
     backend: str | Backend | None
     dtype: str
     precision: str
+    monotonic_cst: Mapping[str, int] | ArrayLike | None = None
 
     @property
     def has_classes(self) -> bool:
         """Return whether targets are labels."""
         return self.task == "classification"
 
-    def network_spec(self, *, inputs: int, outputs: int) -> NetworkSpec:
-        """Return the description of the networks."""
+    def network_spec(
+        self, *, inputs: int, outputs: int, monotonic: tuple[int, ...] = ()
+    ) -> NetworkSpec:
+        """Return the description of the networks. monotonic : the sign of each input, or ()"""
         layers = len(self.hidden)
         return NetworkSpec(
             widths=(inputs, *self.hidden, outputs),
@@ -71,6 +75,7 @@ class TableSettings:
             activations=one_each("activation", self.activation, layers),
             loss=self.loss,
             loss_numbers=self.loss_numbers,
+            monotonic=monotonic,
             rule=self.rule,
             dtype=self.dtype,
             dropout=(self.dropout,) * layers if self.dropout else (),

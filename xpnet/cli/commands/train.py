@@ -286,6 +286,13 @@ _the_model = options.together(
         type=_LEVELS,
         help="Quantiles to predict with --loss quantile, such as 0.1,0.5,0.9.",
     ),
+    _model(
+        "--monotonic",
+        type=options.signs,
+        metavar="COLUMNS",
+        help="Columns of numbers with which no prediction falls, or rises, such as age=1,price=-1: "
+        "of numbers, of the second of two classes, or of --ordered classes.",
+    ),
 )
 
 _the_training = options.together(

@@ -144,6 +144,7 @@ class ColumnFit:
     min_frequency : minimum number of rows of a value with a column of its own, or their share
     max_categories : maximum number of such values of a category
     uses_free_text : whether free text is encoded
+    plain : indices of columns whose inputs rise with the number: no categories, levels, differences
     means : mean targets of the values of categories and of levels, by the index of the column;
         `encodings` adds them
     """
@@ -154,6 +155,7 @@ class ColumnFit:
     min_frequency: float
     max_categories: int
     uses_free_text: bool
+    plain: frozenset[int] = frozenset()
     means: dict[int, ColumnMeans] = field(default_factory=dict)
 
     def encodings(self, index: int, kind: ColumnKind) -> Sequence[Encoding] | str:
@@ -182,7 +184,7 @@ class ColumnFit:
 
         Whole numbers that float64 does not distinguish are a category, where they are few.
         """
-        is_merged = self.table.is_merged_by_float64(index)
+        is_merged = index not in self.plain and self.table.is_merged_by_float64(index)
         if is_merged:
             categories = self._category(index, type_name)
             if not isinstance(categories, str):
@@ -207,7 +209,7 @@ class ColumnFit:
         encodings : of all columns
         """
         rows = auditioned_rows(self.target) if self.scaling.max_bins else numpy.empty(0)
-        numbers = _subtracted_numbers(encodings)
+        numbers = [n for n in _subtracted_numbers(encodings) if n.column not in self.plain]
         if not len(rows) or len(numbers) < 2:
             return []
         sample = self.table.take(rows)
@@ -270,7 +272,11 @@ class ColumnFit:
         for encoding in encodings:
             if isinstance(encoding, CategoryEncoding):
                 completed.append(self._detailed_category(encoding, others))
-            elif isinstance(encoding, NumberEncoding) and not encoding.part:
+            elif (
+                isinstance(encoding, NumberEncoding)
+                and not encoding.part
+                and encoding.column not in self.plain
+            ):
                 completed += self._with_levels(encoding, others)
             else:
                 completed.append(encoding)

@@ -37,6 +37,8 @@ from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.training import Callback, LabeledRows, TrainingState, train
 from xpnet.training.streamed import Streamed
 
+MAX_ROWS_OF_MEAN = 10_000
+"""Maximum number of rows whose mean is taken where units begin; more move it by little."""
 LINEAR_SHARE = 0.2
 """Share of the time of a network after which the solver of its linear baseline ends."""
 
@@ -121,8 +123,30 @@ def new_network(recipe: Recipe, seed: int, rows: LabeledRows) -> Network:
     values = initial_values(recipe.spec, rng)
     if spec.loss == "ordered_cross_entropy":
         values = with_thresholds(spec, values, to_host(rows.Y), to_host(rows.weight))
+    if any(spec.monotonic):
+        values = with_centred_units(spec, values, rows)
     backend = recipe.training_backend
     return Network(spec, values, recipe.schedule, backend=backend, dtype=spec.dtype, rng=rng)
+
+
+def with_centred_units(
+    spec: NetworkSpec, values: dict[str, numpy.ndarray], rows: LabeledRows
+) -> dict[str, numpy.ndarray]:
+    """Return first parameters whose first hidden units are 0 at the mean of the inputs.
+
+    The weights of monotonic inputs have one sign in each unit, and bins are not negative: half of
+    the units would begin with no rows in which they are not 0.
+    """
+    names = spec.layer_names[0]
+    if spec.layers == 1 or isinstance(rows.X, Source):
+        return values
+    X = to_host(rows.X)
+    mean = X[: min(len(X), MAX_ROWS_OF_MEAN)].mean(axis=0, dtype=numpy.float64)
+    inputs = mean * values[names["scale_in"]] if "scale_in" in names else mean
+    bias = -(inputs @ values[names["weight"]])
+    shape = values[names["bias"]].shape
+    of_members = bias if bias.shape == shape else bias.mean(axis=0)
+    return {**values, names["bias"]: of_members.reshape(shape)}
 
 
 def train_network(

@@ -12,8 +12,12 @@ import numpy
 from xpnet.backend import Backend, NetworkSpec, with_precision
 from xpnet.data.sources import Source
 from xpnet.dispatch import choose
+from xpnet.learning.parameters import monotonic_signs
+from xpnet.models.inputs import check_spec
 from xpnet.optimizers import Constant, Schedule
 from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.encodings.encoding import Encoding
+from xpnet.tabular.encodings.number import NumberEncoding
 from xpnet.tabular.ensemble.best_epoch import Patience
 from xpnet.tabular.ensemble.linear_baseline import (
     MAX_OUTPUTS,
@@ -148,7 +152,9 @@ def make_recipe(
     started : the monotonic time, in seconds, when the fit began
     """
     quality = settings.quality
-    spec = settings.network_spec(inputs=rows.X.shape[1], outputs=outputs)
+    signs = signs_of_inputs(settings, encoder)
+    spec = settings.network_spec(inputs=rows.X.shape[1], outputs=outputs, monotonic=signs)
+    check_spec(spec)
     backend = settings.backend
     if settings.precision == "float32":
         backend = in_precision(backend, "fp32")
@@ -207,6 +213,37 @@ def may_be_noise(
         return False
     numbers = sums_of_inputs(rows.X, sums.multiply(scales[:, None]))
     return not has_related_number(numbers, rows, spec.widths[-1])
+
+
+def signs_of_inputs(settings: TableSettings, encoder: object) -> tuple[int, ...]:
+    """Return the sign of each input of a network by those of the columns; () for no constraints.
+
+    The indicator of gaps has none.
+    """
+    if settings.monotonic_cst is None or not isinstance(encoder, TableEncoder):
+        return ()
+    names = getattr(encoder, "feature_names_in_", None)
+    signs = monotonic_signs(
+        settings.monotonic_cst,
+        None if names is None else names.tolist(),
+        encoder.n_features_in_,
+    )
+    if not signs:
+        return ()
+    return tuple(
+        sign
+        for encoding in encoder.encodings_
+        for sign in _signs_of_outputs(encoding, signs[encoding.column])
+    )
+
+
+def _signs_of_outputs(encoding: Encoding, sign: int) -> list[int]:
+    """Return the sign of each input that an encoding makes."""
+    if not isinstance(encoding, NumberEncoding):
+        return [0] * len(encoding.labels)
+    is_value = [True] * (encoding.scale != 0) + [False] * encoding.gaps + [True] * encoding.bins
+    assert not sign or len(is_value) == len(encoding.labels)
+    return [sign * value for value in is_value] if sign else [0] * len(encoding.labels)
 
 
 def in_precision(backend: str | Backend | None, precision: str) -> str | Backend | None:
@@ -297,6 +334,7 @@ def helpers_of(
     has_baseline = (
         spec.loss in ("squared_error", "softmax_cross_entropy")
         and spec.widths[-1] <= MAX_OUTPUTS
+        and not any(spec.monotonic)
         and set(spec.activations) == {"relu"}
         and len(rows.X) <= MAX_ROWS
     )
