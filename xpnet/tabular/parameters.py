@@ -114,7 +114,8 @@ class TabularParameters(BaseEstimator):
         Whether each network, after its best epoch, makes a few more epochs on all rows, its
         validation rows included: two fifths as many epochs again, a fifth at qualities 1 and 2, and
         3 at least. It does not where ``X_val`` is passed, nor where ``max_iter="auto"`` limits the
-        epochs of a large table, nor with ``loss="quantile"``, whose intervals would be too narrow.
+        epochs of a large table, nor with ``loss="quantile"``, whose intervals would be too narrow,
+        nor where ``fit`` encodes a table some thousand rows at a time.
     time_limit : float or None, default None
         Seconds after which ``fit`` ends with the best epochs so far. No epoch begins that would
         end later, by the time of the one before. One network makes at least one epoch; networks
