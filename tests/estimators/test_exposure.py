@@ -3,10 +3,12 @@ weights.
 """
 
 import importlib.util
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import mean_tweedie_deviance
 
 import xpnet
 
@@ -162,3 +164,29 @@ def test_a_loss_without_logarithms_has_no_exposure() -> None:
     model.fit(np.eye(3), [1, 2, 3])
     with pytest.raises(xpnet.InputError, match="offset.*'squared_error'"):
         model.predict(np.eye(3), offset=[1, 2, 3])
+
+
+def test_d2_compares_with_the_constant_rate() -> None:
+    """It is 0 for the constant rate, and one minus the ratio of scikit-learn's deviances."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    years = rng.uniform(0.1, 9, 300)
+    weight = rng.uniform(0.5, 2, 300)
+    for loss, power in (("poisson", 1.0), ("tweedie", 1.5), ("gamma", 2.0)):
+        y = rng.poisson(years * np.exp(X[:, 0])) + (0.1 if loss == "gamma" else 0.0)
+        for model in (
+            xpnet.MLPRegressor(loss=loss, max_iter=5, random_state=0),
+            xpnet.TabularRegressor(loss=loss, quality=1, max_iter=5, random_state=0),
+        ):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model.fit(X, y, exposure=years)
+            mean = model.predict(X, exposure=years)
+            by_exposure = weight * years ** (2 - power)
+            rate = np.average(y / years, weights=by_exposure)
+            deviances = [
+                mean_tweedie_deviance(y, of, power=power, sample_weight=weight)
+                for of in (mean, rate * years)
+            ]
+            found = model.score(X, y, weight, scoring="d2", exposure=years)
+            assert found == pytest.approx(1 - deviances[0] / deviances[1], abs=1e-6)

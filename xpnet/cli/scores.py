@@ -46,17 +46,19 @@ def scores_of(
     y: numpy.ndarray,
     outputs: numpy.ndarray,
     weight: numpy.ndarray | None = None,
+    factors: numpy.ndarray | None = None,
 ) -> Scores:
     """Return scores of what a model has predicted.
 
     y : (rows,) class indices, or numbers; weight : (rows,) positive, None for equal ones
+    factors : (rows,) known ones of the means, None for none
     """
     if model.classes is not None:
         return class_scores(
             y, outputs, model.classes, weight, model.rule, are_ordered=model.are_ordered
         )
     assert model.loss is not None
-    return number_scores(y, outputs, model.loss, weight)
+    return number_scores(y, outputs, model.loss, weight, factors)
 
 
 def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
@@ -99,7 +101,7 @@ def baseline_scores(training: TableRows, measured: TableRows, model: TableModel)
         if training.factors is not None and measured.factors is not None:
             mean_factor = numpy.average(training.factors, weights=training.weight)
             outputs = outputs / mean_factor * measured.factors[:, None]
-        return number_scores(measured.y, outputs, loss, measured.weight)
+        return number_scores(measured.y, outputs, loss, measured.weight, measured.factors)
     frequencies = class_frequencies(training.y, training.weight, len(training.classes))
     probabilities = numpy.broadcast_to(frequencies, (len(measured), len(frequencies)))
     return class_scores(

@@ -221,7 +221,7 @@ def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, S
     for name, rows in {"training": training.sample(MEASURED_ROWS), "test": test}.items():
         if len(rows):
             outputs = rows.outputs_of(opened)
-            scores[name] = scores_of(opened, rows.y, outputs, rows.weight)
+            scores[name] = scores_of(opened, rows.y, outputs, rows.weight, rows.factors)
     scores["baseline"] = baseline_scores(training, test if len(test) else training, opened)
     return scores
 

@@ -321,8 +321,9 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         offset : array, shape (rows,), optional
             Offsets of the rows, of which ``predict`` is asked.
         scoring : {"r2", "d2"} or None, default None
-            ``"d2"`` measures the share of the loss of the best constant that the predictions do not
-            have, as ``sklearn.metrics.d2_tweedie_score``, ``d2_pinball_score`` and
+            ``"d2"`` measures the share of the loss of the best constant, with exposures of the best
+            constant rate, that the predictions do not have, as
+            ``sklearn.metrics.d2_tweedie_score``, ``d2_pinball_score`` and
             ``d2_absolute_error_score`` do; it is R^2 for the squared error, and there is none for
             Huber's loss. ``cross_val_score(model, X, y, scoring=partial(xpnet.MLPRegressor.score,
             scoring="d2"))`` measures it by cross-validation.
@@ -342,6 +343,11 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         encoded = targets.encode(to_host(y))
         predicted = to_host(self.predict(X, exposure=exposure, offset=offset))
         outputs = predicted.reshape(len(predicted), -1)
+        exposures = Exposures(exposure, offset)
+        if scoring == "d2" and not exposures.is_empty:
+            factors = exposures.factors(len(outputs), targets.numeric_loss)
+            weight = to_host(sample_weight)
+            return targets.numeric_loss.d2_of_rates(encoded, outputs, factors, weight)
         return targets.numeric_loss.score(encoded, outputs, to_host(sample_weight), scoring)
 
     def __sklearn_tags__(self) -> "Tags":

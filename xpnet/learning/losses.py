@@ -128,6 +128,27 @@ class NumericLoss:
         measure = d2_pinball_score if self.name == "quantile" else d2_tweedie_score
         return self._mean_over_outputs(measure, y, outputs, sample_weight)
 
+    def d2_of_rates(
+        self,
+        y: numpy.ndarray,
+        outputs: numpy.ndarray,
+        factors: numpy.ndarray,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Return D^2 where means are in part known: compared with the best constant rate.
+
+        The deviance of a target against its mean is that of their rates, weighted by ``factors^(2 -
+        power)``, as ``xpnet.learning.exposure`` shows.
+
+        y, outputs : (rows, out); factors : (rows,) of the means
+        """
+        assert self.power is not None
+        weight = factors ** (2 - self.power)
+        if sample_weight is not None:
+            weight = weight * numpy.asarray(sample_weight)
+        column = factors[:, None]
+        return self.d2(y / column, outputs / column, weight)
+
     def mean_deviance(
         self, y: numpy.ndarray, outputs: numpy.ndarray, sample_weight: ArrayLike | None = None
     ) -> float:

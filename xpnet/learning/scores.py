@@ -161,6 +161,7 @@ def number_scores(
     outputs: numpy.ndarray,
     loss: NumericLoss,
     weight: numpy.ndarray | None = None,
+    factors: numpy.ndarray | None = None,
 ) -> Scores:
     """Return rows, mean absolute error, root of the mean squared error, R2, and what fits the loss.
 
@@ -169,6 +170,7 @@ def number_scores(
     D2 where a target is not one of the loss.
 
     outputs : (rows,) or (rows, levels); weight : (rows,) positive, None for equal ones
+    factors : (rows,) known ones of the means, with which D2 compares with the constant rate
     """
     measured = {"y_true": targets, "y_pred": middle(outputs), "sample_weight": weight}
     scores: Scores = {
@@ -185,7 +187,11 @@ def number_scores(
         scores["pinball_loss"] = loss.mean_deviance(*by_loss)
     elif loss.power is not None:
         scores["mean_deviance"] = loss.mean_deviance(*by_loss) if is_measurable else None
-    scores["d2"] = loss.d2(*by_loss) if is_measurable and len(targets) > 1 else None
+    scores["d2"] = None
+    if is_measurable and len(targets) > 1 and factors is not None:
+        scores["d2"] = loss.d2_of_rates(*by_loss[:2], factors, weight)
+    elif is_measurable and len(targets) > 1:
+        scores["d2"] = loss.d2(*by_loss)
     return scores
 
 

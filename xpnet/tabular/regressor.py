@@ -522,8 +522,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         sample_weight : array, shape (rows,), optional
             Weights of the rows.
         scoring : {"r2", "d2"} or None, default None
-            ``"d2"`` measures the share of the loss of the best constant that the predictions do not
-            have, as `xpnet.MLPRegressor` describes it.
+            ``"d2"`` measures the share of the loss of the best constant, with exposures of the best
+            constant rate, that the predictions do not have, as `xpnet.MLPRegressor` describes it.
         exposure : array, shape (rows,), optional
             Exposures of the rows, of which `predict` is asked.
         offset : array, shape (rows,), optional
@@ -543,4 +543,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         y = self._checked_targets(y, "y")
         columns = predictions.reshape(len(predictions), -1)
         weight = to_host(sample_weight)
-        return self._numeric_loss().score(y.reshape(len(y), -1), columns, weight, scoring)
+        loss = self._numeric_loss()
+        targets = y.reshape(len(y), -1)
+        exposures = Exposures(exposure, offset)
+        if scoring == "d2" and not exposures.is_empty:
+            return loss.d2_of_rates(targets, columns, exposures.factors(len(y), loss), weight)
+        return loss.score(targets, columns, weight, scoring)

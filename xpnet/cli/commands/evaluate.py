@@ -122,7 +122,7 @@ def evaluate(
 
     opened, rows = open_measured(model, data, backend, MeasuringSettings(**arguments))
     outputs = rows.outputs_of(opened)
-    scores = scores_of(opened, rows.y, outputs, rows.weight)
+    scores = scores_of(opened, rows.y, outputs, rows.weight, rows.factors)
     unknowns = rows.count_unknowns(opened)
     if plot is not None:
         from xpnet.cli.plot import draw_against, draw_classes
