@@ -135,11 +135,12 @@ class NumbaBackend(NumpyBackend):
     def describe(self) -> dict[str, str]:
         """Return the versions, the number of threads, and the code that multiplies matrices."""
         from xpnet_numba.runtime.bfloat16 import choose_products
-        from xpnet_numba.runtime.blas import choose_product
+        from xpnet_numba.runtime.blas import LARGE_WEIGHT, choose_product
 
         versions = {name: version(name) for name in ("numpy", "numba", "llvmlite")}
         facts = {"threads": str(get_threads()), "threading layer": "own workers; no OpenMP, no TBB"}
         facts["products"] = choose_product(0)[1]
+        facts["products of large weights"] = choose_product(LARGE_WEIGHT + 1)[1]
         facts["products of bf16"] = choose_products("bf16", "float32", 0).reason
         return versions | facts | {"precision": self.precision}
 

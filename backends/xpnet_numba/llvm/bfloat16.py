@@ -52,15 +52,6 @@ class PairVectors(Vectors):
         order = ir.Constant(ir.VectorType(INT32, 2 * LANES), order)
         return self.builder.bitcast(self.builder.shuffle_vector(numbers, numbers, order), FLOATS)
 
-    def transpose(self, vectors: list[ir.Value]) -> list[ir.Value]:
-        """Transpose a square of as many vectors as there are lanes."""
-        turned, block = list(vectors), 1
-        while block < LANES:
-            for i in (i for i in range(LANES) if not i & block):
-                turned[i], turned[i + block] = self.exchange(turned[i], turned[i + block], block)
-            block *= 2
-        return turned
-
 
 @instructions(lambda a, b, c, rows, panel: types.void(a, b, c, types.int64, panel), typed=True)
 def multiply_pairs(

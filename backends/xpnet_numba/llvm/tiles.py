@@ -66,6 +66,14 @@ BYTES_PER_VECTOR, HEIGHTS, MASKED = TILES.bytes_per_vector, TILES.heights, TILES
 PANEL = len(HEIGHTS) - 1
 """Maximum width of a tile in vectors."""
 
+STRIP_VECTORS = min(3, PANEL)
+"""Width in vectors of the tiles of packed factors: narrow ones read fewer bytes of B for each
+product.
+"""
+
+STRIP = HEIGHTS[STRIP_VECTORS]
+"""Height of the tiles of packed factors: the number of rows in a strip of A."""
+
 
 # A matrix is here a tuple of a pointer and the number of items from one row, and from one column,
 # to the next.
@@ -225,13 +233,124 @@ def copy_panel(
 
 
 @instructions(
+    lambda strip, b, c, rows, panel: types.void(strip, b, c, types.int64, panel), typed=True
+)
+def multiply_strip(
+    target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
+) -> None:
+    """``multiply_tile`` of a strip of A and a panel of B that are packed without gaps.
+
+    strip : pointer to ``STRIP`` numbers for each term
+    rows : of C from its pointer on, at least 1; what exceeds the strip is left alone
+    panel : as for ``multiply_tile``, at most ``STRIP_VECTORS`` wide
+    """
+    memory = Vectors(target, builder, signature.args[0])
+    *operands, rows, panel = values
+    for width in range(1, STRIP_VECTORS + 1):
+        vectors = unpack_tuple(builder, panel)[-1]
+        with (
+            builder.if_then(builder.icmp_signed("==", vectors, INT64(width))),
+            builder.if_else(builder.icmp_signed(">=", rows, INT64(STRIP))) as (is_full, is_short),
+        ):
+            with is_full:
+                _multiply_strip(memory, width, None, operands, panel)
+            with is_short:
+                _multiply_strip(memory, width, rows, operands, panel)
+
+
+def _multiply_strip(
+    memory: "Vectors",
+    width: int,
+    rows: ir.Value | None,
+    operands: list[ir.Value],
+    panel: ir.Value,
+) -> None:
+    """Emit :func:`multiply_strip` for one width; rows : how many C has, or None if it has all."""
+    builder, lanes, (strip, from_b, to_c) = memory.builder, memory.lanes, operands
+    (b, _, _), (c, c_row, _) = (unpack_tuple(builder, x) for x in (from_b, to_c))
+    columns, terms, fresh, _ = unpack_tuple(builder, panel)
+    c_rows = [_row(builder, c, c_row, INT64(i)) for i in range(STRIP)]
+    sums = memory.sums(STRIP, width)
+
+    with builder.if_then(builder.not_(fresh)):
+        for inside in memory.masks_of_rows(columns, rows, width):
+            for row, sums_of_row, masks in zip(c_rows, sums, inside, strict=True):
+                for v, kept in enumerate(sums_of_row):
+                    builder.store(memory.load(row, v, masks[v]), kept)
+    with for_range(builder, terms) as loop:
+        numbers = builder.gep(strip, [builder.mul(loop.index, INT64(STRIP))])
+        b_row = builder.gep(b, [builder.mul(loop.index, INT64(width * lanes))])
+        b_vectors = [memory.load_whole(b_row, v) for v in range(width)]
+        for i, sums_of_row in enumerate(sums):
+            number = builder.load(builder.gep(numbers, [INT64(i)]))
+            number = in_all_lanes(builder, number, lanes)
+            for vector, kept in zip(b_vectors, sums_of_row, strict=True):
+                builder.store(memory.multiply_add(number, vector, builder.load(kept)), kept)
+    for inside in memory.masks_of_rows(columns, rows, width):
+        for row, sums_of_row, masks in zip(c_rows, sums, inside, strict=True):
+            for v, kept in enumerate(sums_of_row):
+                memory.store(builder.load(kept), row, v, masks[v])
+
+
+@instructions(lambda a, strip, rows, terms: types.void(a, strip, *[types.int64] * 2), typed=True)
+def copy_strip(
+    target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
+) -> None:
+    """Pack rows of A, whose columns are adjacent from row to row, into a strip.
+
+    a : matrix whose next row lies one item further; strip : pointer to room for ``STRIP`` numbers
+        of each term, and a vector beyond them, which is overwritten
+    rows : 1 to ``STRIP``; the place of missing rows receives 0
+    """
+    a, strip, rows, terms = values
+    memory, (first, _, a_term) = (
+        Vectors(target, builder, signature.args[0]),
+        unpack_tuple(builder, a),
+    )
+    vectors = -(-STRIP // memory.lanes)
+    for inside in memory.masks(rows, vectors):
+        with for_range(builder, terms) as loop:
+            source = builder.gep(first, [builder.mul(loop.index, a_term)])
+            goal = builder.gep(strip, [builder.mul(loop.index, INT64(STRIP))])
+            for v in range(vectors):
+                memory.store(memory.load(source, v, inside[v]), goal, v, None)
+
+
+@instructions(lambda a, strip, rows, terms: types.void(a, strip, *[types.int64] * 2), typed=True)
+def transpose_strip(
+    target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
+) -> None:
+    """Pack as many terms of rows of A as a vector has lanes into a strip.
+
+    a : matrix with adjacent terms; strip : as for :func:`copy_strip`
+    rows, terms : that A has from its pointer on, at least 1; the last row takes the place of
+        missing rows, and missing terms are not written
+    """
+    a, strip, rows, terms = values
+    memory = Vectors(target, builder, signature.args[0])
+    first, a_row, _ = unpack_tuple(builder, a)
+    lanes, last = memory.lanes, builder.sub(rows, INT64(1))
+    for inside in memory.masks(terms, 1):
+        groups = []
+        for group in range(0, STRIP, lanes):
+            numbers = [INT64(i) for i in range(group, group + lanes)]
+            exist = [builder.select(builder.icmp_signed("<", i, last), i, last) for i in numbers]
+            rows_of_a = [_row(builder, first, a_row, number) for number in exist]
+            groups.append(memory.transpose([memory.load(row, 0, inside[0]) for row in rows_of_a]))
+        for i in range(lanes):  # term by term, since a vector may reach into the next term's place
+            with builder.if_then(builder.icmp_signed("<", INT64(i), terms)):
+                for number, vectors in enumerate(groups):
+                    goal = builder.gep(strip, [INT64(i * STRIP)])
+                    memory.store(vectors[i], goal, number, None)
+
+
+@instructions(
     lambda b, panel, rows, columns: types.void(b, panel, types.int64, types.int64), typed=True
 )
 def transpose_tile(
     target: Target, builder: ir.IRBuilder, signature: Signature, *values: ir.Value
 ) -> None:
-    """Transpose a square tile of B, as wide as a vector has lanes, into columns of a panel. In each
-    round pairs of vectors exchange blocks of lanes, and the blocks double from round to round.
+    """Transpose a square tile of B, as wide as a vector has lanes, into columns of a panel.
 
     b, panel : matrices with adjacent columns
     rows, columns : that B has from its pointer on; the last row takes the place of missing rows,
@@ -250,14 +369,7 @@ def transpose_tile(
         vectors = [
             memory.load(_row(builder, first, b_row, number), 0, inside[0]) for number in numbers
         ]
-        block = 1
-        while block < lanes:
-            for i in (i for i in range(lanes) if not i & block):
-                vectors[i], vectors[i + block] = memory.exchange(
-                    vectors[i], vectors[i + block], block
-                )
-            block *= 2
-        for i, vector in enumerate(vectors):
+        for i, vector in enumerate(memory.transpose(vectors)):
             exists = in_all_lanes(builder, builder.icmp_signed("<", INT64(i), columns), lanes)
             memory.store(
                 vector,
@@ -321,6 +433,24 @@ class Vectors:
             with some_do:
                 yield self.lanes_before(columns, vectors)
 
+    def masks_of_rows(
+        self, columns: ir.Value, rows: ir.Value | None, vectors: int
+    ) -> Iterator[list[Masks]]:
+        """Yield for each row of a strip its masks, as :meth:`masks`, of which rows that are missing
+        have no lane.
+
+        rows : how many exist, or None if all do
+        """
+        if rows is None:
+            for inside in self.masks(columns, vectors):
+                yield [inside] * STRIP
+            return
+        ends = [
+            self.builder.select(self.builder.icmp_signed("<", INT64(i), rows), columns, INT64(0))
+            for i in range(STRIP)
+        ]
+        yield [self.lanes_before(end, vectors) for end in ends]
+
     def lanes_before(self, columns: ir.Value, vectors: int) -> Masks:
         """Return for each vector a mask of the lanes that lie before a number of columns."""
         end = in_all_lanes(self.builder, self.builder.trunc(columns, INT32), self.lanes)
@@ -373,6 +503,17 @@ class Vectors:
         return tuple(
             self.builder.shuffle_vector(a, b, ir.Constant(kind, order)) for order in (first, second)
         )  # type: ignore[return-value]
+
+    def transpose(self, vectors: list[ir.Value]) -> list[ir.Value]:
+        """Transpose a square of as many vectors as there are lanes. In each round pairs of vectors
+        exchange blocks of lanes, and the blocks double from round to round.
+        """
+        turned, block = list(vectors), 1
+        while block < self.lanes:
+            for i in (i for i in range(self.lanes) if not i & block):
+                turned[i], turned[i + block] = self.exchange(turned[i], turned[i + block], block)
+            block *= 2
+        return turned
 
     def prefetch(self, pointer: ir.Value, place: int) -> None:
         """Prefetch a vector that is read and written soon; it need not exist."""

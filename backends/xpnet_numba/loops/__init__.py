@@ -8,6 +8,7 @@ training step.
 ``updates``      update rules and the penalty, over a run of parameters
 ``rows``         gathering, adding up and checking rows
 ``products``     the matrix product
+``packed``       the matrix product of large matrices, whose factors are packed
 ``bfloat16``     the matrix product of factors rounded to bfloat16
 
 A loop writes only to its arguments, does not depend on threads, and takes any number of rows.

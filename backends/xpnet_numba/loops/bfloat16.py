@@ -23,7 +23,6 @@ from xpnet_numba.llvm.tiles import FEW, HEIGHTS, PANEL
 from xpnet_numba.loops import inner
 from xpnet_numba.loops.products import (
     ACCUMULATE,
-    SCRATCH,
     TRANSPOSE_A,
     TRANSPOSE_B,
     Operand,
@@ -92,7 +91,7 @@ def multiply(
     """op(A) op(B) of rounded factors: a template."""
     (m, n), k = c.shape, choice(flags & TRANSPOSE_B, b.shape[1], len(b))
     packing = array(pointer(gemm_at, PACKING), 1)[0]
-    me = (address(pointer_to(scratch)) - packing.scratch_at) // (SCRATCH * scratch.itemsize)
+    me = (address(pointer_to(scratch)) - packing.scratch_at) // (scratch.size * scratch.itemsize)
     rows_at = pointer(packing.memory_at + me * packing.thread_items * 4, pointer_to(scratch))
     spare = Operand(shift(rows_at, ROWS * TERMS // 2), COLUMNS, 1)
     kept = memory_for(packing, b, flags & TRANSPOSE_B, me, shift(rows_at, OWN_PART))

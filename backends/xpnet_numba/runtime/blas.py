@@ -1,10 +1,11 @@
 """SciPy's BLAS: its threads, and when a step multiplies matrices with it.
 
 A step multiplies matrices by tiles of its own or by SciPy's BLAS. Tiles are faster for the sizes of
-small networks, and need no library that must be limited to one thread. With vectors of 32 bytes
-BLAS is faster for large weights, since it has a copy of both operands. The threads of the team each
-call BLAS on their part of the work. The threads of BLAS would compete with them, so BLAS is limited
-to one thread in the whole process while a step computes with it.
+small networks, and need no library that must be limited to one thread. For large weights both
+factors are packed for the tiles, which is as fast as BLAS or faster with vectors of 64 bytes. With
+vectors of 32 bytes BLAS is chosen for large weights. The threads of the team each call BLAS on
+their part of the work. The threads of BLAS would compete with them, so BLAS is limited to one
+thread in the whole process while a step computes with it.
 """
 
 import os
@@ -12,7 +13,7 @@ import os
 from xpnet.backend.blas import libraries
 from xpnet.backend.blas import one_thread as one_thread
 from xpnet.errors import BackendError
-from xpnet_numba.llvm.tiles import AVX2, TILES, WIDE
+from xpnet_numba.llvm.tiles import AVX2, AVX512, TILES, WIDE
 
 
 def hold_this_thread() -> None:
@@ -26,15 +27,17 @@ def hold_this_thread() -> None:
 
 
 VARIABLE = "XPNET_PRODUCTS"
-"""Environment variable for tests and measurements: ``tiles`` or ``blas``. It is read when a step is
-created.
+"""Environment variable for tests and measurements: ``tiles``, ``packed`` or ``blas``. It is read
+when a step is created.
 """
 
 LARGE_WEIGHT = 1 << 20
-"""Size of a weight in bytes above which BLAS is chosen on processors with vectors of 32 bytes."""
+"""Size of a weight in bytes above which factors are packed for tiles with vectors of 64 bytes, and
+BLAS is chosen with vectors of 32 bytes.
+"""
 
-OWN, BLAS = "multiply", "multiply_by_blas"
-FUNCTIONS = {"tiles": OWN, "blas": BLAS}
+OWN, PACKED, BLAS = "multiply", "multiply_packed", "multiply_by_blas"
+FUNCTIONS = {"tiles": OWN, "packed": PACKED, "blas": BLAS}
 
 
 def choose_product(weight_bytes: int) -> tuple[str, str]:
@@ -42,12 +45,12 @@ def choose_product(weight_bytes: int) -> tuple[str, str]:
 
     weight_bytes : size of the largest weight of the network
 
-    Raises BackendError if the environment variable has another value than ``tiles`` or ``blas``.
+    Raises BackendError if the environment variable names none of these.
     """
     named = os.environ.get(VARIABLE, "")
     if named and named not in FUNCTIONS:
         raise BackendError(
-            f"{VARIABLE} must be {' or '.join(FUNCTIONS)}; got {named!r}. Correct or unset it."
+            f"{VARIABLE} must be {', '.join(FUNCTIONS)}; got {named!r}. Correct or unset it."
         )
     if named:
         return FUNCTIONS[named], f"{named}, named by {VARIABLE}"
@@ -60,6 +63,8 @@ def choose_product(weight_bytes: int) -> tuple[str, str]:
             f"BLAS, faster than tiles of {vectors} for weights of more than {LARGE_WEIGHT >> 20} "
             "MB",
         )
+    if TILES is AVX512 and weight_bytes > LARGE_WEIGHT:
+        return PACKED, f"tiles of {vectors}, for which large factors are packed"
     return OWN, f"tiles of {vectors}"
 
 

@@ -162,8 +162,8 @@ class Evaluator:
             or (last.plan.sparse and label_width and not sparse)
         ):
             evaluation_plan = plan.evaluation_plan(count, sparse=sparse)
-            packs = self.memory.products.packs
-            last = Workspace(self.spec, evaluation_plan, label_width, packs=packs)
+            products = self.memory.products
+            last = Workspace(self.spec, evaluation_plan, label_width, products=products)
             last.bind(self._job)
             self._workspace = last
         last.begin_call()

@@ -35,7 +35,6 @@ from xpnet_numba.llvm.memory import (
     part_of_buffer,
     pointer,
 )
-from xpnet_numba.loops.products import SCRATCH
 from xpnet_numba.runtime.threads import claim
 from xpnet_numba.scalars import EXACT
 from xpnet_numba.step.job import LAYER_TYPE, Job, LayerRecord
@@ -215,7 +214,14 @@ def multiply(job: Job, a: Block, b: Block, c: Block, flags: int, me: int) -> Non
     """Call the step's matrix product with a thread's scratch: see ``loops.products`` for flags."""
     call(
         job.multiply_at,
-        (a, b, c, flags, vector(job, job.scratch_at, me * SCRATCH, SCRATCH), job.gemm_at),
+        (
+            a,
+            b,
+            c,
+            flags,
+            vector(job, job.scratch_at, me * job.scratch_items, job.scratch_items),
+            job.gemm_at,
+        ),
     )
 
 

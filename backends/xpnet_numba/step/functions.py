@@ -24,6 +24,7 @@ from xpnet_numba.loops import (
     dropout,
     losses,
     members,
+    packed,
     products,
     rows,
     softmax,
@@ -178,6 +179,7 @@ annotations determine the types of its arguments.
 """
 FUNCTIONS |= {loop.__name__: (loop, {}) for loop in _LOOPS}
 FUNCTIONS |= {name: (loop, {}) for name, loop in (products.PRODUCTS | updates.UPDATES).items()}
+FUNCTIONS |= {"multiply_packed": (packed.multiply, {})}
 FUNCTIONS |= bfloat16.PRODUCTS
 for width in (types.int32, types.int64):
     FUNCTIONS |= {f"{loop.__name__}_{width}": (loop, {"index": width}) for loop in _SPARSE_LOOPS}

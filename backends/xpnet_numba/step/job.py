@@ -141,8 +141,8 @@ class Job(ctypes.Structure):
     deltas_at : (sum of widths, capacity_rows), dL/dz of all layers, layer by layer
     parts_at : (parts, batch_rows, first layer's fan_out), the products of the parts
     batch_x_at, batch_y_at, scales_at : gathered rows of X and Y, and the factor of each row's loss
-    scratch_at, results_at : (threads, SCRATCH), (threads, LINE), each thread's memory for products
-        and for a result
+    scratch_at, results_at : (threads, scratch_items), (threads, LINE), each thread's memory for
+        products and for a result
 
     For members, their number in ``members``, and buffers for ``capacity_rows`` rows of one member:
     scaled_at : (sum of widths, capacity_rows), inputs of layers times the member's factors
@@ -236,6 +236,7 @@ class Job(ctypes.Structure):
             "batch_y_at",
             "scales_at",
             "scratch_at",
+            "scratch_items",
             "results_at",
         ),
         # Members.

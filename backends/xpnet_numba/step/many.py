@@ -163,7 +163,7 @@ class ManyTrainings:
         self.lanes = min(get_threads(), len(steps))
         label_width = max(0 if of_one.order is None else of_one.label_width for of_one in data)
         self._workspaces = [
-            Workspace(spec, plan, label_width, threads=1, packs=steps[0].packs)
+            Workspace(spec, plan, label_width, threads=1, products=steps[0].products)
             for _ in range(self.lanes)
         ]
         check_memory(sum(w.nbytes for w in self._workspaces), f"Training on {self.lanes} threads")

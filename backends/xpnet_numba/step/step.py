@@ -39,7 +39,7 @@ from xpnet.typing import SparseMatrix
 from xpnet_numba.loops import bfloat16
 from xpnet_numba.loops.activations import ACTIVATIONS
 from xpnet_numba.runtime import threads
-from xpnet_numba.runtime.bfloat16 import choose_products
+from xpnet_numba.runtime.bfloat16 import Products, choose_products
 from xpnet_numba.step import functions
 from xpnet_numba.step.arrays import (
     CallData,
@@ -143,9 +143,9 @@ class NumbaStep(
         return f"the Numba backend's compiled step, {on_threads}, products by {reason}"
 
     @property
-    def packs(self) -> bool:
-        """Return whether the matrix products pack their factors."""
-        return self._memory.products.packs
+    def products(self) -> Products:
+        """Return the matrix products that run, and why."""
+        return self._memory.products
 
     def forward(self, X: Array) -> Array:
         """See :class:`xpnet.backend.Step`."""
@@ -336,7 +336,7 @@ class NumbaStep(
             and last.label_width >= label_width
         ):
             return last
-        workspace = Workspace(self.spec, plan, label_width, packs=self.packs)
+        workspace = Workspace(self.spec, plan, label_width, products=self.products)
         job = self._memory.new_job()
         self._common = SharedMemoryTraining(self.spec, group, workspace, job)
         return self._common

@@ -190,7 +190,7 @@ class Trainer:
             return last
         memory = self.memory
         plan = plan_of(self.spec, batch_rows, allowed_threads(), sparse)
-        workspace = Workspace(self.spec, plan, label_width, packs=memory.products.packs)
+        workspace = Workspace(self.spec, plan, label_width, products=memory.products)
         memory.allocate("gradients", *self.spec.rule.buffers)
         flat_bytes = sum(flat.nbytes for flat in memory.flat.values()) if last is None else 0
         check_memory(workspace.nbytes + flat_bytes, f"Training on batches of {batch_rows} rows")

@@ -7,8 +7,10 @@ import numpy
 
 from xpnet.backend import NetworkSpec
 from xpnet_numba.llvm.memory import LINE
-from xpnet_numba.loops import bfloat16
-from xpnet_numba.loops.products import SCRATCH
+from xpnet_numba.loops import bfloat16, packed
+from xpnet_numba.loops import products as tiled
+from xpnet_numba.runtime.bfloat16 import Products
+from xpnet_numba.runtime.blas import PACKED
 from xpnet_numba.step.job import Job, Slice, address_of, aligned, set_pointers
 from xpnet_numba.step.layout import buffer_size, keeps_inputs, scaled_width
 from xpnet_numba.step.plan import Plan
@@ -57,11 +59,16 @@ def _buffer_sizes(spec: NetworkSpec, plan: Plan, label_width: int, threads: int)
         "scaled_at": rows * scaled_width(spec, spec.layers),
         "products_at": rows * hidden if scales_all else 0,
         "first_gradient_at": threads * widths[0] * widths[1] if has_members and plan.slices else 0,
-        "scratch_at": threads * SCRATCH,  # on the heap, since a thread's stack may be small
         "batch_x_at": rows * widths[0] if gathers_inputs else 0,
         # An index is as wide as two float32.
         "batch_y_at": rows * max(label_width, 2) if label_width else 0,
     }
+
+
+def _scratch_items(products: Products) -> int:
+    """Return the number of items of each thread's scratch, a multiple of a cache line."""
+    items = packed.SCRATCH if products.function == PACKED else tiled.SCRATCH
+    return -(-items // LINE) * LINE
 
 
 class Workspace:
@@ -74,7 +81,7 @@ class Workspace:
 
     label_width : numbers in a row of Y if rows have an order, and so are gathered; else 0
     threads : number of threads that use it; None for the plan's number of cores
-    packs : whether products pack their factors, for which each thread needs memory
+    products : the step's products, for whose packed factors each thread needs memory
     """
 
     def __init__(
@@ -84,13 +91,14 @@ class Workspace:
         label_width: int,
         threads: int | None = None,
         *,
-        packs: bool = False,
+        products: Products,
     ) -> None:
         threads = threads or plan.cores
         self.plan = plan
         self.label_width = label_width
         self._partial_size = _partial_size(spec, plan)
-        self._kept = _kept_parameters(spec, plan) if packs else 0
+        self._kept = _kept_parameters(spec, plan) if products.packs else 0
+        self._scratch_items = _scratch_items(products)
         self._packings: list[bfloat16.Packing] = []
         pieces = plan.blocks + 2 * len(plan.slices)
         sizes = _buffer_sizes(spec, plan, label_width, threads)
@@ -99,10 +107,12 @@ class Workspace:
             "results_at": threads * LINE // 8,
         }
         claims = {"claims_at": pieces + 1}  # the last item counts pieces that are done
+        # On the heap, since a thread's stack may be small.
+        sizes["scratch_at"] = threads * self._scratch_items
         self.arrays = aligned(spec.dtype, sizes)
         self.arrays |= aligned("float64", totals)
         self.arrays |= aligned("int64", claims)
-        if packs:
+        if products.packs:
             items = threads * bfloat16.thread_items(self._kept)
             self.arrays |= aligned(spec.dtype, {"memory_at": items})
             stamps = threads * 2 * self._kept // bfloat16.STAMPED
@@ -126,6 +136,7 @@ class Workspace:
         job.slices_at = ctypes.addressof(self._slices)
         job.slice_starts_at = address_of(self._starts)
         job.cores = plan.cores
+        job.scratch_items = self._scratch_items
         own = ("memory_at", "stamps_at")
         set_pointers(job, {name: a for name, a in self.arrays.items() if name not in own})
         job.done_at = job.claims_at + 8 * (self.arrays["claims_at"].size - 1)

@@ -11,12 +11,14 @@ from helpers.c_call import call_c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xpnet_numba.llvm.emit import X86
-from xpnet_numba.llvm.tiles import AVX2, AVX512, WIDE
+from xpnet_numba.llvm.tiles import AVX2, AVX512, NEON, WIDE
+from xpnet_numba.loops import packed
 from xpnet_numba.loops.products import ACCUMULATE, SCRATCH, TERMS, TRANSPOSE_A, TRANSPOSE_B
 from xpnet_numba.runtime import blas
 from xpnet_numba.step import functions
 from xpnet_numba.step.step import compile_step
 
+import xpnet
 from xpnet.backend import NetworkSpec
 from xpnet.errors import BackendError
 
@@ -28,7 +30,8 @@ ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
 def multiply(
     a: np.ndarray, b: np.ndarray, c: np.ndarray, flags: int = 0, name: str = "multiply"
 ) -> None:
-    scratch = np.full(SCRATCH, np.nan, a.dtype)
+    items = packed.SCRATCH if name == "multiply_packed" else SCRATCH
+    scratch = np.full(items, np.nan, a.dtype)
     call_c(functions.address(name, a.dtype.name), a, b, c, flags, scratch, 0)
 
 
@@ -68,18 +71,101 @@ def test_every_shape_is_exact_and_nothing_beyond_is_touched(
 
 
 @wide
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(128, 300), st.integers(256, 420), st.integers(0, 1100)),
+    taller=st.booleans(),
+    flags=st.integers(0, 7),
+    gap=st.integers(0, 5),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_packed_factors_are_exact_and_nothing_beyond_is_touched(
+    sizes: tuple[int, int, int], taller: bool, flags: int, gap: int, dtype: str, seed: int
+) -> None:
+    (m, n, more_terms), rng = sizes, np.random.default_rng(seed)
+    if taller:  # C is so large that factors are packed
+        m, n = m + packed.LARGE_RESULT // (4 * 419), 419
+    k = -(-packed.MIN_BYTES // (4 * m)) + more_terms
+    if not taller:  # rows of A have a round number of bytes
+        flags, gap, k = flags & ~TRANSPOSE_A, 0, -(-k // packed.ROUND) * packed.ROUND
+    a = operand(rng, *((k, m + gap) if flags & TRANSPOSE_A else (m, k + gap)), dtype)
+    b = operand(rng, *((n, k) if flags & TRANSPOSE_B else (k, n)), dtype)
+    room = np.full(m * n + 32, np.nan, dtype)
+    c = room[16:-16].reshape(m, n)
+    c[:] = before = operand(rng, m, n, dtype) if flags & ACCUMULATE else np.nan
+    multiply(a, b, c, flags, name="multiply_packed")
+    left = a[:, :m].T if flags & TRANSPOSE_A else a[:, :k]
+    product = left.astype("float64") @ (b.T if flags & TRANSPOSE_B else b).astype("float64")
+    np.testing.assert_array_equal(c, before + product if flags & ACCUMULATE else product)
+    assert np.isnan(room[:16]).all() and np.isnan(room[-16:]).all()
+
+
+@wide
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_rounding_stays_within_the_bound_of_a_sum(dtype: str, rng: np.random.Generator) -> None:
-    a, b = (
-        rng.standard_normal((100, 784)).astype(dtype),
-        rng.standard_normal((784, 100)).astype(dtype),
-    )
-    c = np.empty((100, 100), dtype)
-    multiply(a, b, c)
+@pytest.mark.parametrize("flags", range(8))
+def test_packed_factors_give_the_bits_of_tiles(
+    dtype: str, flags: int, rng: np.random.Generator
+) -> None:
+    m, n, k = 1301, 611, 531
+    a = rng.standard_normal((k, m) if flags & TRANSPOSE_A else (m, k)).astype(dtype)
+    b = rng.standard_normal((n, k) if flags & TRANSPOSE_B else (k, n)).astype(dtype)
+    by_tiles = rng.standard_normal((m, n)).astype(dtype)
+    by_packed = by_tiles.copy()
+    multiply(a, b, by_tiles, flags)
+    multiply(a, b, by_packed, flags, name="multiply_packed")
+    np.testing.assert_array_equal(by_packed, by_tiles)
+
+
+@wide
+@pytest.mark.parametrize("name", ["multiply", "multiply_packed"])
+def test_a_product_without_rows_writes_nothing(name: str) -> None:
+    room = np.full(320, 7.0)
+    multiply(np.empty((0, 2000)), np.ones((2000, 300)), room[:0].reshape(0, 300), name=name)
+    assert (room == 7.0).all()
+
+
+@wide
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_of_packed_factors_has_the_bits_of_tiles_on_any_number_of_threads(
+    threads: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = NetworkSpec((1280, 300, 5), ("relu",), dtype="float32")
+    X, Y = rng.standard_normal((1800, 1280)).astype("float32"), rng.integers(0, 5, 1800)
+    weights = {}
+    for products, count in (("tiles", 1), ("packed", threads)):
+        monkeypatch.setenv(blas.VARIABLE, products)
+        xpnet.set_threads(count)
+        try:
+            step = compile_step(spec)
+            for number, parameter in enumerate(step.params.values()):
+                draws = np.random.default_rng(number).standard_normal(parameter.shape)
+                parameter[...] = draws / 30.0
+            step.epoch(X, Y, learning_rate=1e-3, batch_size=900)
+        finally:
+            xpnet.set_threads(None)
+        weights[products] = np.concatenate([p.ravel() for p in step.params.values()])
+    np.testing.assert_array_equal(weights["packed"], weights["tiles"])
+
+
+@wide
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("multiply", (100, 100, 784)), ("multiply_packed", (335, 263, 1024))],
+)
+def test_rounding_stays_within_the_bound_of_a_sum(
+    name: str, sizes: tuple[int, int, int], dtype: str, rng: np.random.Generator
+) -> None:
+    m, n, k = sizes
+    a = rng.standard_normal((m, k)).astype(dtype)
+    b = rng.standard_normal((k, n)).astype(dtype)
+    c = np.empty((m, n), dtype)
+    multiply(a, b, c, name=name)
     want = a.astype(np.longdouble) @ b.astype(np.longdouble)
     # Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.5: |error| <= k u |A|
     # |B|.
-    bound = 784 * ROUNDING[dtype] * (abs(a).astype(np.longdouble) @ abs(b).astype(np.longdouble))
+    bound = k * ROUNDING[dtype] * (abs(a).astype(np.longdouble) @ abs(b).astype(np.longdouble))
     assert (abs(c - want) <= bound).all()
 
 
@@ -155,22 +241,28 @@ def test_vectors_are_those_of_the_processor_that_numba_compiles_for(
 
 
 @pytest.mark.parametrize(
-    ("tiles", "weight_bytes", "by_blas"),
-    [(AVX512, 1 << 24, False), (AVX2, 1 << 20, False), (AVX2, 1 << 21, True)],
+    ("tiles", "weight_bytes", "product", "word"),
+    [
+        (AVX512, 1 << 20, blas.OWN, "tiles"),
+        (AVX512, 1 << 24, blas.PACKED, "packed"),
+        (AVX2, 1 << 20, blas.OWN, "tiles"),
+        (AVX2, 1 << 21, blas.BLAS, "BLAS"),
+        (NEON, 1 << 24, blas.OWN, "tiles"),
+    ],
 )
-def test_blas_multiplies_where_it_is_faster(
-    tiles: Any, weight_bytes: int, by_blas: bool, monkeypatch: pytest.MonkeyPatch
+def test_the_size_of_weights_and_the_processor_choose_the_product(
+    tiles: Any, weight_bytes: int, product: str, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(blas.VARIABLE, raising=False)
     monkeypatch.setattr(blas, "TILES", tiles)
     function, reason = blas.choose_product(weight_bytes)
-    assert (function == blas.BLAS) == by_blas and ("BLAS" if by_blas else "tiles") in reason
+    assert function == product and word in reason
 
 
 def test_the_product_can_be_named_and_a_step_says_which_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("tiles", "blas"):
+    for name in ("tiles", "packed", "blas"):
         monkeypatch.setenv(blas.VARIABLE, name)
         assert (
             f"products by {name}, named by {blas.VARIABLE}"
@@ -178,7 +270,7 @@ def test_the_product_can_be_named_and_a_step_says_which_runs(
         )
         assert blas.products_that_may_run() == {blas.FUNCTIONS[name]}
     monkeypatch.setenv(blas.VARIABLE, "mkl")
-    with pytest.raises(BackendError, match="tiles or blas; .*'mkl'"):
+    with pytest.raises(BackendError, match="tiles, packed, blas; .*'mkl'"):
         compile_step(NetworkSpec((3, 2), ()))
 
 
