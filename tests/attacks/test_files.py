@@ -108,7 +108,8 @@ def test_a_full_disk_leaves_the_old_file(
 
 
 READS = """
-import sys
+import faulthandler, sys
+faulthandler.dump_traceback_later(500, exit=True)
 from xpnet.data import open_data
 from xpnet.errors import DataFileError
 try:
@@ -138,7 +139,7 @@ def test_a_program_ends_well_after_a_file_that_cannot_be_read(
             for _ in range(min(4, count - first))
         ]
         for program in programs:
-            out, error = program.communicate(timeout=120)
+            out, error = program.communicate(timeout=600)  # its own limit, 500, shows where
             assert (program.returncode, error) == (0, ""), (out, error)
             assert out.startswith("told") and "Row #7" in out
     tally("programs that end after a text file that cannot be read, none is aborted", count)

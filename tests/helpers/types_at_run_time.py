@@ -6,7 +6,7 @@ out: many are wrong on purpose.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, Unpack, get_origin
@@ -61,7 +61,7 @@ def _checker_of(origin: Any, arguments: tuple[Any, ...], extras: object) -> Any:
         return _check_members
     if origin is tuple and any(_is_unpacked(argument) for argument in arguments):
         return _check_is_tuple
-    return None
+    return _check_is_callable if origin is Callable else None
 
 
 def _is_unpacked(argument: Any) -> bool:
@@ -73,6 +73,12 @@ def _check_is_tuple(value: Any, origin: Any, arguments: object, memo: object) ->
     """Check a tuple whose items typeguard cannot count."""
     if not isinstance(value, tuple):
         raise typeguard.TypeCheckError("is not a tuple")
+
+
+def _check_is_callable(value: Any, origin: Any, arguments: object, memo: object) -> None:
+    """Check a function alone: typeguard drops types that only a checker imports from its list."""
+    if not callable(value):
+        raise typeguard.TypeCheckError("is not callable")
 
 
 def _check_members(value: Any, origin: Any, arguments: object, memo: object) -> None:

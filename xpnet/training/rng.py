@@ -3,12 +3,12 @@ here.
 """
 
 from operator import attrgetter
-from typing import Literal, Protocol, TypeGuard
+from typing import Literal, Protocol, TypeGuard, cast
 
 import numpy
 
 from xpnet.errors import InputError
-from xpnet.typing import RandomNumbers, RandomSource, SavedState
+from xpnet.typing import RandomNumbers, SavedState
 
 STATE_WORDS = 624
 """Words in the state of the Mersenne Twister."""
@@ -153,7 +153,7 @@ def _kind(state: SavedState | None) -> str:
     return f"{owner} over {state.get('bit_generator')}"
 
 
-def host_generator(rng: RandomSource = None) -> RandomNumbers:
+def host_generator(rng: object = None) -> RandomNumbers:
     """Return a random generator: ``rng`` itself, a new Generator for a seed, NumPy's global one for
     None.
 
@@ -162,7 +162,7 @@ def host_generator(rng: RandomSource = None) -> RandomNumbers:
     if rng is None:
         return numpy.random
     if isinstance(rng, int | numpy.integer):
-        return numpy.random.default_rng(rng)
+        return numpy.random.default_rng(int(rng))
     is_numpy = hasattr(rng, "bit_generator") or hasattr(rng, "get_state")
     draws = hasattr(rng, "uniform") or hasattr(rng, "permutation")
     if not (is_numpy and draws):  # a torch.Generator has a state, too
@@ -170,4 +170,4 @@ def host_generator(rng: RandomSource = None) -> RandomNumbers:
             "`rng` must be a seed (an integer), a numpy.random.Generator or RandomState, or None; "
             f"got {rng!r}. Pass a seed, such as 0."
         )
-    return rng
+    return cast(RandomNumbers, rng)
