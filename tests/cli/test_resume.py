@@ -98,3 +98,12 @@ def test_other_rows_are_refused(begun: Run) -> None:
     frame["a"] += 1
     frame.to_csv("d.csv", index=False)
     assert "other rows" in begun(*TRAIN, "--resume", code=1).stderr
+
+
+def test_a_large_table_resumes_no_checkpoint_of_another_division(
+    begun: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the table as it is now a small one was trained; a large one has other validation rows."""
+    monkeypatch.setattr("xpnet.tabular.rows.large_tables.SAMPLE_ROWS", 10)
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", 100)
+    assert "divided large tables in another way" in begun(*TRAIN, "--resume", code=1).stderr

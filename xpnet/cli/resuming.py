@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 import joblib
+import numpy
 
 from xpnet.backend.precision import get_precision
 from xpnet.cli.options import option_name
@@ -11,6 +12,7 @@ from xpnet.cli.reading import TableRows
 from xpnet.cli.settings import CHANGEABLE, TrainSettings
 from xpnet.dispatch import choose
 from xpnet.errors import XpnetError
+from xpnet.tabular.rows.large_tables import has_large_size
 from xpnet.training import Callback, TrainingState
 
 FINGERPRINT_BLOCKS = 64
@@ -34,16 +36,29 @@ class SameRun(Callback):
         self.fingerprint: str = joblib.hash([rows.chosen, rows.y, values, rows.weight, *further])
         self.columns: list[str] = list(rows.features)  # a hash of a dict ignores its order
         self.options: dict[str, str] = _options_of(settings)
+        count = len(rows) if rows.weight is None else numpy.count_nonzero(rows.weight)
+        self.is_large: bool = has_large_size(int(count), len(rows.features))
 
     def state(self) -> dict[str, object]:
         """Return the fingerprint of the rows, the columns in their order, and the options."""
-        return {"rows": self.fingerprint, "columns": self.columns, "options": self.options}
+        return {
+            "rows": self.fingerprint,
+            "columns": self.columns,
+            "options": self.options,
+            "is_large": self.is_large,
+        }
 
     def load_state(self, state: Mapping[str, object]) -> None:
         """Raise XpnetError for other options, columns or rows.
 
-        Checkpoints of earlier versions have neither columns nor options.
+        Checkpoints of earlier versions have neither columns nor options, and divided large tables
+        in another way: some of their training rows would be validation rows now.
         """
+        if state.get("is_large", False) != self.is_large:
+            raise XpnetError(
+                "The checkpoints belong to a run of an earlier version, which divided large tables "
+                "in another way. Choose another --checkpoint-dir."
+            )
         options = state.get("options")
         if isinstance(options, dict):
             self._check_options(options)

@@ -442,6 +442,8 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
         # The report has notes of these.
         warnings.filterwarnings("ignore", message="Column ")
         warnings.filterwarnings("ignore", message="`y` has classes of one row")
+        # `_check_losses` refuses such a model.
+        warnings.filterwarnings("ignore", message="The training loss must fall")
         exposure = {} if rows.factors is None else {"exposure": rows.factors}
         return model.fit(
             rows.file_rows,  # type: ignore[arg-type]  # a table of the library's own

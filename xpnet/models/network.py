@@ -309,9 +309,9 @@ def _warn_of_exploded_loss(history: History) -> None:
     limit = EXPLOSION * max(abs(losses[0]), 1.0)
     if not losses[-1] <= limit:  # NaN is on neither side
         warnings.warn(
-            "The training loss must fall; it "
-            f"went from {losses[0]:.3g} to {losses[-1]:.3g} at the learning rate "
-            f"{history.learning_rate[-1]:.3g}. Make a new network with a smaller learning_rate.",
+            f"The training loss must fall; it was {losses[0]:.3g} in the first epoch and "
+            f"{losses[-1]:.3g} in the last, at the learning rate {history.learning_rate[-1]:.3g}. "
+            "Make a new network with a smaller learning_rate.",
             RuntimeWarning,
             stacklevel=3,
         )

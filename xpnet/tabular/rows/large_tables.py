@@ -47,10 +47,12 @@ CHUNK_NUMBERS = 2**19
 
 def is_large(rows: CountedRows) -> bool:
     """Return whether rows are encoded some thousand at a time."""
-    return (
-        rows.count > SAMPLE_ROWS
-        and 8 * rows.count * len(columns_of(rows)) > table_size.LARGE_TABLE_BYTES
-    )
+    return has_large_size(rows.count, len(columns_of(rows)))
+
+
+def has_large_size(rows: int, columns: int) -> bool:
+    """Return whether a table of these numbers of rows and columns is large."""
+    return rows > SAMPLE_ROWS and 8 * rows * columns > table_size.LARGE_TABLE_BYTES
 
 
 def columns_of(rows: CountedRows) -> Sequence[object]:
