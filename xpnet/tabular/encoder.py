@@ -345,6 +345,22 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Learn how to encode a table; return its mean targets, as `fit_training` does.
 
         `transform` tells the rows of the table their own targets, and the means do not.
+
+        Parameters
+        ----------
+        X : table
+            The table, as for ``fit``.
+        y : array, shape (rows,), or None
+            The targets.
+        groups : array, shape (rows,), optional
+            Rows of one value belong together.
+        time : array, shape (rows,), or str, optional
+            When each row was known, or the name of a column that says so.
+
+        Returns
+        -------
+        list of InputMeans
+            The outputs that are mean targets, and their values for the rows of the table.
         """
         _, means = self._fit(X, y, groups, time)
         return self._means_of_inputs(means)
