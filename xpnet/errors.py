@@ -4,9 +4,14 @@ Each error is an :class:`XpnetError` and also the built-in error that a caller w
 both ``except ValueError`` and ``except xpnet.XpnetError`` work.
 """
 
+import os
+import sys
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 class XpnetError(Exception):
@@ -131,6 +136,16 @@ ALIASES = {
     "cpu": "numba",
 }
 """Names that other libraries use, with xpnet's names."""
+
+
+def warn_user(message: str | Warning, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line outside of xpnet that called it, however many functions lie between."""
+    level = 2
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def did_you_mean(name: object, choices: Iterable[str]) -> str:

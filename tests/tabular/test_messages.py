@@ -158,3 +158,17 @@ def test_messages_about_columns_name_the_estimator(estimator: Any) -> None:
     model.fit(X, NUMBERS > 0)
     with pytest.warns(UserWarning, match=f"valid feature names, but {name} was fitted with feat"):
         model.predict(X.to_numpy())
+
+
+def test_warnings_name_the_line_of_the_user() -> None:
+    """They come from functions at several depths below ``fit`` and ``predict``."""
+    coded = numpy.where(numpy.arange(ROWS) % 4 == 0, -999, NUMBERS)
+    table = {"code": coded, "day": ["02/03/2023", "05/01/2023", "01/02/2022"] * (ROWS // 3)}
+    model = TabularRegressor(quality=1, max_iter=2)
+    with pytest.warns(UserWarning) as caught:
+        model.fit(pandas.DataFrame(table), NUMBERS, time=pandas.Series(table["day"]))
+        model.predict(pandas.DataFrame(table).to_numpy(object))
+    messages = " ".join(str(warning.message) for warning in caught)
+    for part in ("'code' holds -999", "'day' holds dates", "`time` holds dates", "valid feature"):
+        assert part in messages
+    assert {warning.filename for warning in caught} == {__file__}

@@ -1,12 +1,12 @@
 """The network that all models and estimators are made of: how it is trained."""
 
-import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy
 
 from xpnet.distributed import count_rows, distributed_batches, distributed_step
+from xpnet.errors import warn_user
 from xpnet.models.inputs import check_finite, check_some_rows, is_sparse, require
 from xpnet.models.prediction import PredictingNetwork
 from xpnet.ops import Array
@@ -308,10 +308,9 @@ def _warn_of_exploded_loss(history: History) -> None:
         return
     limit = EXPLOSION * max(abs(losses[0]), 1.0)
     if not losses[-1] <= limit:  # NaN is on neither side
-        warnings.warn(
+        warn_user(
             f"The training loss must fall; it was {losses[0]:.3g} in the first epoch and "
             f"{losses[-1]:.3g} in the last, at the learning rate {history.learning_rate[-1]:.3g}. "
             "Make a new network with a smaller learning_rate.",
             RuntimeWarning,
-            stacklevel=3,
         )

@@ -1,6 +1,5 @@
 """The classifier of tables."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -12,7 +11,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from xpnet.errors import InputError
+from xpnet.errors import InputError, warn_user
 from xpnet.learning.labels import (
     are_one_hot,
     check_class_weights,
@@ -309,11 +308,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
             )
         single = labels[counts == 1].tolist()
         if single and len(y) > MIN_ROWS_TO_WARN:
-            warnings.warn(
+            warn_user(
                 f"`y` has classes of one row: {enumerated(map(repr, single))}. Such a class cannot "
                 "be validated; add rows of it, or leave it out.",
-                UserWarning,
-                stacklevel=4,
             )
         order = order_of(self.ordered, passed)
         if order is None:

@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from xpnet.data.cells.forms import ColumnForm, LearnedForm
-from xpnet.errors import InputError, did_you_mean
+from xpnet.errors import InputError, did_you_mean, warn_user
 from xpnet.learning.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -34,7 +34,7 @@ from xpnet.tabular.columns.reading import (
     learn_table,
     read_table,
 )
-from xpnet.tabular.columns.records import ColumnKind, Table, enumerated, warn_of_names
+from xpnet.tabular.columns.records import ColumnKind, Table, enumerated
 from xpnet.tabular.encodings.column_fit import ColumnFit, choose_scaling
 from xpnet.tabular.encodings.encoding import Encoding, UnusualValues
 from xpnet.tabular.encodings.encoding_target import Target
@@ -623,9 +623,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 "features as input. Pass the columns of the training, in their order."
             )
         if table.named:
-            warn_of_names(f"X has feature names, but {model} was fitted without feature names")
+            warn_user(f"X has feature names, but {model} was fitted without feature names")
         elif hasattr(self, "feature_names_in_"):
-            warn_of_names(
+            warn_user(
                 f"X does not have valid feature names, but {model} was fitted with feature names"
             )
         return table

@@ -1,6 +1,5 @@
 """A fit of a table that is ready to train: its settings, its rows and its networks."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from joblib import effective_n_jobs
 from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
 
+from xpnet.errors import warn_user
 from xpnet.tabular.ensemble.best_epoch import still_falls
 from xpnet.tabular.ensemble.cross_fit import CrossFit, needs_cross_fit
 from xpnet.tabular.ensemble.ensemble import Ensemble, TrainedNetworks
@@ -80,11 +80,10 @@ class TableFit:
         remedy = "Set a larger `max_iter`."
         if recipe.is_capped:
             remedy = "The number of rows sets it; raise `quality`, or set `max_iter`."
-        warnings.warn(
+        warn_user(
             f"The validation loss of {unfinished} of {len(trained.networks)} networks still "
             f"fell at the limit of {recipe.epochs} epochs. {remedy}",
             ConvergenceWarning,
-            stacklevel=4,
         )
 
 

@@ -1,6 +1,5 @@
 """Columns of a table read as the training has learned it, by the forms of ``xpnet.data.cells``."""
 
-import warnings
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -30,7 +29,7 @@ from xpnet.data.cells.forms import (
 )
 from xpnet.data.cells.gaps import ALL_COLUMNS, MISSING, GapValues, gaps_of_column, listed
 from xpnet.data.cells.numbers import Decimal, shown_decimal_marks
-from xpnet.errors import InputError
+from xpnet.errors import InputError, warn_user
 from xpnet.tabular.columns.gap_notes import note_of_codes, note_of_named_gaps, note_of_no_date
 from xpnet.tabular.columns.records import (
     Numbers,
@@ -155,15 +154,13 @@ def learn_table(table: Table, rules: ReadingRules) -> LearnedTable:
         if learned.note:
             notes[name] = learned.note
         if learned.note and learned.is_doubtful and not is_known:
-            warnings.warn(f"Column {name!r} {learned.note}.", UserWarning, stacklevel=4)
+            warn_user(f"Column {name!r} {learned.note}.")
     general = rules.general_format
     is_used = general in {form.date_format for form in forms.values()}
     if general is not None and not is_used and not table.forms:
-        warnings.warn(
+        warn_user(
             f"`date_format` should be the format of some column; got {general!r}, which none "
             "has in all rows.",
-            UserWarning,
-            stacklevel=4,
         )
     read = read_table(table, forms)
     for index, name in enumerate(table.labels or table.names):
@@ -175,7 +172,7 @@ def learn_table(table: Table, rules: ReadingRules) -> LearnedTable:
                 continue
             notes[name] = f"{known}, and {note}" if known else note
             if note == suspicious:
-                warnings.warn(f"Column {name!r} {note}.", UserWarning, stacklevel=4)
+                warn_user(f"Column {name!r} {note}.")
     return LearnedTable(read, forms, notes)
 
 
@@ -346,7 +343,7 @@ def _read_column(table: Table, index: int, form: ColumnForm, unreadable: str) ->
         problem = _problem_of(text, form, name, row)
         if unreadable == "error":
             raise InputError(problem)
-        warnings.warn(UnreadableWarning(name, len(wrong_rows), problem), stacklevel=5)
+        warn_user(UnreadableWarning(name, len(wrong_rows), problem))
     numbers = values.of_rows(read.values)
     if not is_moment:
         return _with_gap_codes(Numbers(numbers), form)

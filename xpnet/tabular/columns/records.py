@@ -10,7 +10,6 @@ rules for all libraries, so that a frame and the file that it was written to giv
 - What NumPy's masked arrays mask is a gap.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -445,11 +444,6 @@ def enumerated(items: Iterable[str]) -> str:
     if len(texts) > len(shown):
         return f"{', '.join(shown)} and {len(texts) - len(shown)} more"
     return ", ".join(shown)
-
-
-def warn_of_names(message: str) -> None:
-    """Warn, as scikit-learn does, where only one of a table and its encoder has names."""
-    warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def text_of(value: object) -> str:

@@ -18,7 +18,7 @@ from sklearn.model_selection import (
 )
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from xpnet.errors import InputError, did_you_mean
+from xpnet.errors import InputError, did_you_mean, warn_user
 from xpnet.models.inputs import to_host
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, learn_column, read_table
@@ -148,7 +148,7 @@ def times_of(
     if learned is None:
         learned = learn_column(table.values(index), name, rules or ReadingRules())
         if learned.note and not is_column:  # the encoder warns of a column
-            warnings.warn(f"`time` {learned.note}.", UserWarning, stacklevel=5)
+            warn_user(f"`time` {learned.note}.")
     title = f"column {time!r}" if is_column else "the array"
     times = _seconds_of(read_table(table, {index: learned.form}), index, title)
     gaps = int((~numpy.isfinite(times)).sum())
