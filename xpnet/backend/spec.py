@@ -39,6 +39,8 @@ OUTPUT_ACTIVATIONS: dict[Loss, OutputActivation] = {
 }
 """The function that turns the values of the last layer into predictions, by the loss."""
 
+CLASS_LOSSES = frozenset({"softmax_cross_entropy", "ordered_cross_entropy"})
+"""Losses whose outputs are probabilities of classes, of which a row has one."""
 NUMERIC_LOSSES = frozenset(
     loss for loss in OUTPUT_ACTIVATIONS if not loss.endswith("_cross_entropy")
 )

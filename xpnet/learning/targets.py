@@ -11,7 +11,7 @@ from sklearn.preprocessing import LabelBinarizer, label_binarize
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from xpnet.backend import Backend, on_device
-from xpnet.backend.spec import Loss
+from xpnet.backend.spec import CLASS_LOSSES, Loss
 from xpnet.dispatch import get_backend
 from xpnet.errors import InputError
 from xpnet.learning.labels import (
@@ -220,7 +220,7 @@ class ClassTargets(Targets):
             return encoded
         outputs = self.outputs
         like = backend.asarray(numpy.empty((0, outputs)), dtype=dtype)
-        has_one_target = self.loss in ("softmax_cross_entropy", "ordered_cross_entropy")
+        has_one_target = self.loss in CLASS_LOSSES
         counts = [outputs if has_one_target else 2]
         if isinstance(self.classes, list):
             counts = [len(classes) for classes in self.classes for _ in classes]

@@ -5,6 +5,7 @@ from contextlib import closing
 import numpy
 
 from xpnet.backend import Step
+from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.data.sources import Source
 from xpnet.learning.scores import log_losses
 from xpnet.training import LabeledRows
@@ -38,7 +39,7 @@ def validation_loss(step: Step, rows: LabeledRows) -> float:
     if isinstance(rows.X, Source):
         total, weights = total_loss(step, rows)
         return total / weights
-    if step.spec.loss not in ("softmax_cross_entropy", "ordered_cross_entropy"):
+    if step.spec.loss not in CLASS_LOSSES:
         return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
     to_numpy = step.backend.to_numpy
     probabilities = to_numpy(step.forward(rows.X))

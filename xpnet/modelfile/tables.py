@@ -7,6 +7,7 @@ import numpy
 
 import xpnet
 from xpnet.backend import Backend, NetworkSpec
+from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.data.cells.forms import ColumnForm, category_form, checked_form
 from xpnet.data.cells.gaps import GapValues
 from xpnet.data.cells.numbers import TextCounts
@@ -33,9 +34,6 @@ _FACTS: dict[str, dict[str, type]] = {
     "TabularRegressor": {"best_epochs_": list, "n_iter_": int, "_flat": bool},
 }
 """Attributes that ``fit`` sets, and their types; tensors and the encoder are not among them."""
-
-LOSSES_OF_CLASSES = "softmax_cross_entropy", "ordered_cross_entropy"
-"""Losses that the networks of a classifier have."""
 
 _OPTIONAL_FACTS: dict[str, type] = {"_rows": int, "_validation_loss": float, "threshold_": float}
 """Optional facts, and their types: older files lack them."""
@@ -126,7 +124,7 @@ def open_file(
     fields = {name.strip("_"): value for name, value in facts.items()}
     if description.kind == "TabularRegressor":
         fields |= _take_targets(estimator, spec, tensors, flat=facts["_flat"])
-    elif spec.loss not in LOSSES_OF_CLASSES or len(fields["classes"]) != spec.widths[-1]:
+    elif spec.loss not in CLASS_LOSSES or len(fields["classes"]) != spec.widths[-1]:
         raise ValueError("its classes are not those of its networks")
     elif not 0.01 < fields["temperature"] < 100:
         raise ValueError("temperature must be in (0.01, 100)")

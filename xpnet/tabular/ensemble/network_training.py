@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, on_device
+from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.data.sources import Source
 from xpnet.distributed import distributed_batches
 from xpnet.distributed.ranks import current_ranks
@@ -195,7 +196,7 @@ def refit_network(
     rows : all rows, with scaled inputs; seconds : after these no epoch begins
     """
     network = training.network
-    classes = recipe.spec.widths[-1] if recipe.spec.loss == "softmax_cross_entropy" else 1
+    classes = recipe.spec.widths[-1] if recipe.spec.loss in CLASS_LOSSES else 1
     epochs = refit_epochs(training.best_epoch, recipe.refit_share, network.history, classes)
     epochs = min(epochs, recipe.epochs_with_refit - network.history.epochs)
     if epochs <= 0:

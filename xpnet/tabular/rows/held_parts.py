@@ -14,7 +14,7 @@ import numpy
 
 from xpnet import ops
 from xpnet.backend import NetworkSpec
-from xpnet.backend.spec import OUTPUT_ACTIVATIONS
+from xpnet.backend.spec import CLASS_LOSSES, OUTPUT_ACTIVATIONS
 from xpnet.tabular.rows.division import RowLinks
 from xpnet.training import LabeledRows
 
@@ -25,10 +25,6 @@ MAX_ROWS = 1000
 own loss by less than 0.2 %."""
 MIN_LOGARITHM_OF = 1e-30
 """Smallest probability or mean whose logarithm is taken."""
-
-
-LOSSES_OF_CLASSES = "softmax_cross_entropy", "ordered_cross_entropy"
-"""Losses whose outputs are probabilities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +58,7 @@ class HeldParts:
     def losses_of_parts(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return the sum of the losses of the rows of each part, by their weights: (parts,)."""
         outputs = outputs.astype(numpy.float64)
-        if self.spec.loss in LOSSES_OF_CLASSES and self.Y.ndim == 2:
+        if self.spec.loss in CLASS_LOSSES and self.Y.ndim == 2:
             logarithms = numpy.log(outputs.mean(axis=0).clip(MIN_LOGARITHM_OF))
             losses = -self.weight * (self.Y * logarithms).sum(axis=1)
         elif self.Y.ndim == 1:
