@@ -19,7 +19,7 @@ import xpnet
 from xpnet.data import sources
 from xpnet.data.sources import ArraySource, ChunkSource, ParquetSource, as_source
 from xpnet.errors import DataFileError, InputError
-from xpnet.training import Callback, Training, state
+from xpnet.training import Callback, Training, callbacks
 
 ROWS = 3000
 
@@ -331,7 +331,7 @@ def test_an_epoch_over_a_source_says_how_far_it_is(
     data: Any, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, y = data
-    monkeypatch.setattr(state, "MIN_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "MIN_REPORT_SECONDS", 0.0)
     rows = []
 
     class Heard(Callback):

@@ -8,7 +8,7 @@ import pytest
 
 import xpnet
 from xpnet.cli.output import show_facts
-from xpnet.training import Callback, Progress, state
+from xpnet.training import Callback, Progress, callbacks
 
 
 def fit(callback, epochs=4):
@@ -69,7 +69,7 @@ class Heard(Callback):
 @pytest.fixture
 def a_word_each_time(monkeypatch):
     """No time between two words, and one call of compiled code a batch."""
-    monkeypatch.setattr(state, "MIN_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "MIN_REPORT_SECONDS", 0.0)
     training = pytest.importorskip(
         "xpnet_numba.step.training", reason="the Numba backend needs numba"
     )

@@ -115,10 +115,10 @@ def _refine(
         sample_weight=training.weight,
         callbacks=[best],
     )
-    if best.kept is None or not best.best < before:
+    if not best.kept.loss < before:
         refined.load_values(earlier)
         return RefinedNetwork(refined, 0, before, before)
-    return RefinedNetwork(refined, best.kept.epoch, before, best.best)
+    return RefinedNetwork(refined, best.kept.epoch, before, best.kept.loss)
 
 
 def refinement_of(

@@ -17,14 +17,14 @@ knows a model.
 """
 
 from xpnet.training.batches import Batches, InMemory, LabeledRows
-from xpnet.training.callbacks import Callback
+from xpnet.training.callbacks import Callback, Training
 from xpnet.training.early_stopping import EarlyStopping
 from xpnet.training.engine import train
 from xpnet.training.history import History
 from xpnet.training.interrupts import Interrupts
 from xpnet.training.progress import Progress
 from xpnet.training.rng import rng_state, set_rng_state
-from xpnet.training.state import Training, TrainingState
+from xpnet.training.state import TrainingState
 from xpnet.training.time_limit import TimeLimit
 
 __all__ = [

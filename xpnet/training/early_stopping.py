@@ -1,13 +1,26 @@
 """Early stopping: the training ends when the loss no longer falls."""
 
-from typing import TYPE_CHECKING
+from math import inf
+from typing import NamedTuple
 
 from xpnet.backend import StepState
-from xpnet.training.callbacks import Callback
+from xpnet.training.callbacks import Callback, Training
+from xpnet.training.history import History
 from xpnet.typing import SavedState
 
-if TYPE_CHECKING:
-    from xpnet.training.state import Training
+
+class KeptEpoch(NamedTuple):
+    """The best epoch of a training so far.
+
+    epoch : its number in the history, from 1; until an epoch is better than none, the number of
+        epochs that the history began with
+    loss : its loss, infinity until then
+    state : of the step after it; None where it is not put back
+    """
+
+    epoch: int
+    loss: float
+    state: StepState | None
 
 
 class EarlyStopping(Callback):
@@ -24,6 +37,11 @@ class EarlyStopping(Callback):
     restore_best : bool, default True
         Whether the network gets the parameters of the best epoch at the end.
 
+    Attributes
+    ----------
+    kept : KeptEpoch
+        The best epoch so far. One assignment replaces it, so that it is whole at any moment.
+
     Examples
     --------
     >>> import numpy
@@ -39,8 +57,35 @@ class EarlyStopping(Callback):
         self.patience: int = patience
         self.tol: float = tol
         self.restore_best: bool = restore_best
+        self.history: History = History()
+        self.kept: KeptEpoch = KeptEpoch(0, inf, None)
 
-    def train_begin(self, training: "Training") -> None:
+    @property
+    def best(self) -> float:
+        """Return the loss of the best epoch, infinity before it."""
+        return self.kept.loss
+
+    @property
+    def waited(self) -> int:
+        """Return the number of epochs since the best one."""
+        return self.history.epochs - self.kept.epoch
+
+    @property
+    def best_state(self) -> StepState | None:
+        """Return the state of the step after the best epoch, or None."""
+        return self.kept.state
+
+    def max_waited(self) -> int:
+        """Return the number of epochs since the best one after which the training ends.
+
+        Returns
+        -------
+        int
+            ``patience``.
+        """
+        return self.patience
+
+    def train_begin(self, training: Training) -> None:
         """Start counting.
 
         Parameters
@@ -48,11 +93,10 @@ class EarlyStopping(Callback):
         training : Training
             The training under way.
         """
-        self.best: float = float("inf")
-        self.waited: int = 0
-        self.best_state: StepState | None = None
+        self.history = training.history
+        self.kept = KeptEpoch(self.history.epochs, inf, None)
 
-    def epoch_end(self, training: "Training") -> None:
+    def epoch_end(self, training: Training) -> None:
         """Compare the epoch with the best one so far.
 
         Parameters
@@ -60,14 +104,12 @@ class EarlyStopping(Callback):
         training : Training
             The training under way.
         """
-        loss = (training.history.validation_loss or training.history.loss)[-1]
-        if loss < self.best - self.tol:
-            self.best = loss
-            self.waited = 0
-            self.best_state = training.step.state() if self.restore_best else None
-            return
-        self.waited += 1
-        training.stop = training.stop or self.waited >= self.patience
+        loss = (self.history.validation_loss or self.history.loss)[-1]
+        if loss < self.kept.loss - self.tol:
+            state = training.step.state() if self.restore_best else None
+            self.kept = KeptEpoch(self.history.epochs, loss, state)
+        else:
+            training.stop = training.stop or self.waited >= self.max_waited()
 
     def state(self) -> SavedState:
         """Return the best loss so far, its parameters, and the number of epochs since.
@@ -78,9 +120,9 @@ class EarlyStopping(Callback):
             ``best``, ``waited`` and ``best_state``.
         """
         return {
-            "best": self.best,
+            "best": self.kept.loss,
             "waited": self.waited,
-            "best_state": self.best_state and vars(self.best_state),
+            "best_state": self.kept.state and vars(self.kept.state),
         }
 
     def load_state(self, state: SavedState) -> None:
@@ -91,11 +133,12 @@ class EarlyStopping(Callback):
         state : dict
             What `state` returned.
         """
-        self.best = float(state["best"])
-        self.waited = int(state["waited"])
-        self.best_state = None if state["best_state"] is None else StepState(**state["best_state"])
+        loss = float(state["best"])
+        epoch = self.history.epochs - int(state["waited"])
+        best_state = None if state["best_state"] is None else StepState(**state["best_state"])
+        self.kept = KeptEpoch(epoch, loss, best_state)
 
-    def train_end(self, training: "Training") -> None:
+    def train_end(self, training: Training) -> None:
         """Put the best parameters back.
 
         Parameters
@@ -103,6 +146,6 @@ class EarlyStopping(Callback):
         training : Training
             The training under way.
         """
-        if self.best_state is not None:
+        if self.kept.state is not None:
             with training.lock.calls:
-                training.step.load_state(self.best_state)
+                training.step.load_state(self.kept.state)

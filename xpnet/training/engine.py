@@ -11,11 +11,11 @@ from xpnet.backend import Step
 from xpnet.optimizers import Schedule
 from xpnet.steps import NetworkLock
 from xpnet.training.batches import Batches
-from xpnet.training.callbacks import Callback
+from xpnet.training.callbacks import Callback, Training
 from xpnet.training.epoch_batches import EpochBatches
 from xpnet.training.history import History
 from xpnet.training.interrupts import Interrupts
-from xpnet.training.state import Training, TrainingState
+from xpnet.training.state import TrainingState
 
 
 class MadeEpoch(NamedTuple):

@@ -3,7 +3,7 @@
 from math import inf
 
 from xpnet.optimizers import Schedule
-from xpnet.training.state import Training
+from xpnet.training.callbacks import Training
 
 MAX_BATCH_SECONDS = 0.1
 """Maximum seconds of a batch of epochs. Ctrl-C and other threads wait for its end."""

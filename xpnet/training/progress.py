@@ -3,13 +3,11 @@
 import sys
 from typing import TYPE_CHECKING
 
-from xpnet.training.callbacks import Callback
+from xpnet.training.callbacks import Callback, Training
 
 if TYPE_CHECKING:  # few trainings show a bar
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
-
-    from xpnet.training.state import Training
 
 
 class Progress(Callback):
@@ -29,7 +27,7 @@ class Progress(Callback):
 
     bar: "Bar | None" = None
 
-    def train_begin(self, training: "Training") -> None:
+    def train_begin(self, training: Training) -> None:
         """Open the bar or the line, if there is a place to show it.
 
         Parameters
@@ -42,7 +40,7 @@ class Progress(Callback):
         if training.is_main_process and has_terminal and not self.in_line:
             self._open_bar(training)
 
-    def _open_bar(self, training: "Training") -> None:
+    def _open_bar(self, training: Training) -> None:
         """Show a bar on the terminal of stderr."""
         from rich.console import Console  # imported late: few trainings show a bar
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -61,7 +59,7 @@ class Progress(Callback):
         )
         self.bar.start()
 
-    def within_epoch(self, training: "Training") -> None:
+    def within_epoch(self, training: Training) -> None:
         """Move the bar or the line.
 
         Parameters
@@ -77,7 +75,7 @@ class Progress(Callback):
                 self.task, completed=training.done + training.rows_done / training.rows, speed=rows
             )
 
-    def epoch_end(self, training: "Training") -> None:
+    def epoch_end(self, training: Training) -> None:
         """Report the epoch.
 
         Parameters
@@ -95,7 +93,7 @@ class Progress(Callback):
                 self.task, completed=training.done, loss=f"loss {loss:.4f}", speed=speed
             )
 
-    def close(self, training: "Training") -> None:
+    def close(self, training: Training) -> None:
         """Close the bar and give the terminal its cursor back; a notebook keeps the last line.
 
         Parameters

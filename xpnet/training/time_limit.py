@@ -2,13 +2,9 @@
 
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING
 
-from xpnet.training.callbacks import Callback
+from xpnet.training.callbacks import Callback, Training
 from xpnet.typing import SavedState
-
-if TYPE_CHECKING:
-    from xpnet.training.state import Training
 
 
 class TimeLimit(Callback):
@@ -47,7 +43,7 @@ class TimeLimit(Callback):
         self.began: float = monotonic()
         self.reached: bool = False
 
-    def train_begin(self, training: "Training") -> None:
+    def train_begin(self, training: Training) -> None:
         """Start the clock.
 
         Parameters
@@ -58,7 +54,7 @@ class TimeLimit(Callback):
         self.began = monotonic()
         self.reached = False
 
-    def epoch_end(self, training: "Training") -> None:
+    def epoch_end(self, training: Training) -> None:
         """Stop the training if the time is over.
 
         Parameters

@@ -2,18 +2,18 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 import numpy
 
-from xpnet.backend import StepState
 from xpnet.data.sources import Source
 from xpnet.learning.validation import validation_loss
 from xpnet.models import Network
 from xpnet.tabular.ensemble.refit import ParameterMean
 from xpnet.tabular.rows.held_parts import HeldEpochs, HeldParts
 from xpnet.training import EarlyStopping, LabeledRows, Training
+from xpnet.training.early_stopping import KeptEpoch
 from xpnet.training.streamed import SourceRows
 from xpnet.typing import Array, SavedState
 
@@ -48,25 +48,12 @@ def still_falls(losses: Sequence[float]) -> bool:
     return before - min(losses[-last:]) > SMALL_FALL * (losses[0] - before)
 
 
-@dataclass(frozen=True)
-class KeptEpoch:
-    """The epoch that a training keeps.
-
-    epoch : its number, from 1; state : its parameters, None for those that the network has
-    """
-
-    epoch: int
-    state: StepState | None
-
-
 class BestEpoch(EarlyStopping):
-    """Ends the training when the validation loss stops falling or the time is over.
+    """Early stopping by means of the parameters over the epochs, which also ends when time is over.
 
-    The parameters of the best epoch are kept. What is compared and kept are means over the epochs:
-    their loss also shows sooner that it no longer falls.
+    The loss of the mean shows sooner that it no longer falls, and the mean is kept. Without
+    validation rows the last epoch is kept.
 
-    kept : the best epoch so far, None before the first whole epoch; one assignment replaces it,
-        so that an interruption at any moment leaves a whole record
     held : the outputs of validation rows at the epochs that other validation rows choose; None
         where these are not followed
     """
@@ -84,8 +71,11 @@ class BestEpoch(EarlyStopping):
         self.network: Network = network
         self.validation = validation
         self.seconds: float = seconds
-        self.kept: KeptEpoch | None = None
         self.held: HeldEpochs | None = None if held is None else HeldEpochs(held)
+
+    def max_waited(self) -> int:
+        """Return the number of epochs since the best one after which the training ends."""
+        return self.growing_patience.after(self.kept.epoch)
 
     def train_begin(self, training: Training) -> None:
         """Start counting and the clock; move the validation rows to where the network lives."""
@@ -99,7 +89,8 @@ class BestEpoch(EarlyStopping):
         """Compare the epoch with the best one so far, each by the mean of all epochs up to it."""
         if self.validation is not None:
             self._compare(training, self.validation)
-        self.kept = KeptEpoch(training.history.epochs - self.waited, self.best_state)
+        else:
+            self.kept = KeptEpoch(training.history.epochs, inf, None)
         # The next epoch will take as long as this one.
         training.stop = training.stop or time.monotonic() + training.history.seconds[-1] > self.end
 
@@ -110,17 +101,12 @@ class BestEpoch(EarlyStopping):
 
     def _compare(self, training: Training, validation: LabeledRows) -> None:
         """Compare the validation loss of the mean parameters with the best one so far."""
-        params = training.step.params
-        current = params.to_host()
-        params.update(self.mean.add(current))
-        training.history.validation_loss.append(validation_loss(training.step, validation))
-        if self.held is not None:
-            members = self.network.predict_members(validation.X)
-            self.held.compare(self.network.backend.to_numpy(members))
-        best_epoch = training.history.epochs - 1 - self.waited
-        self.patience = self.growing_patience.after(best_epoch)
-        super().epoch_end(training)
-        params.update(current)
+        with self.mean.with_epoch(training.step.params):
+            training.history.validation_loss.append(validation_loss(training.step, validation))
+            if self.held is not None:
+                members = self.network.predict_members(validation.X)
+                self.held.compare(self.network.backend.to_numpy(members))
+            super().epoch_end(training)
 
     def state(self) -> dict[str, object]:
         """Return the state of early stopping, and the mean of the parameters of all epochs."""
@@ -136,7 +122,6 @@ class BestEpoch(EarlyStopping):
         super().load_state(state)
         self.mean.params = dict(state["mean"])
         self.mean.weights = float(state["epochs_in_mean"])
-        self.kept = KeptEpoch(self.network.history.epochs - self.waited, self.best_state)
         if "held_losses" not in state:  # of an earlier release
             self.held = None
         elif self.held is not None:

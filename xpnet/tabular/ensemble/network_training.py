@@ -68,17 +68,17 @@ class NetworkTraining:
     @property
     def best_epoch(self) -> int:
         """Return the number of the epoch that is kept, 0 before the first whole epoch."""
-        return 0 if self.best.kept is None else self.best.kept.epoch
+        return self.best.kept.epoch
 
     @property
     def validation_loss(self) -> float:
         """Return the validation loss of the best epoch, blended with the linear baseline."""
-        return self.best.best if self.losses is None else float(self.losses.min())
+        return self.best.kept.loss if self.losses is None else float(self.losses.min())
 
     def keep_best(self) -> None:
         """Give the network the parameters of its best epoch, as a training does that ends."""
         kept = self.best.kept
-        if kept is not None and kept.state is not None:
+        if kept.state is not None:
             self.network.load_values(kept.state.params)
 
 

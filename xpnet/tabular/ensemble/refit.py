@@ -6,10 +6,12 @@ measured on the validation rows, such as intervals and temperatures, is measured
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy
 
+from xpnet.backend.parameters import Parameters
 from xpnet.distributed import distributed_batches
 from xpnet.models import Network
 from xpnet.models.inputs import bring
@@ -50,6 +52,16 @@ class ParameterMean:
             name: before[name] + (value - before[name]) * share for name, value in params.items()
         }
         return self.params
+
+    @contextmanager
+    def with_epoch(self, params: Parameters) -> Iterator[None]:
+        """Add the parameters of an epoch. Within the block the network has the mean."""
+        current = params.to_host()
+        params.update(self.add(current))
+        try:
+            yield
+        finally:
+            params.update(current)
 
 
 class LastMean(Callback):
