@@ -244,8 +244,8 @@ def _threshold_line(report: Report) -> str:
     if threshold is None:
         return ""
     chosen = report["settings"]["threshold"]
-    how = f", the largest {chosen} on validation rows" if isinstance(chosen, str) else ""
-    return f"{report['data']['classes'][1]} is predicted from a probability of {threshold:.4g}{how}"
+    why = f", the largest {chosen} on validation rows" if isinstance(chosen, str) else ""
+    return f"{report['data']['classes'][1]} is predicted from a probability of {threshold:.4g}{why}"
 
 
 def data_line(data: DataFacts) -> str:

@@ -61,8 +61,8 @@ def ordered_classes(labels: numpy.ndarray, order: numpy.ndarray) -> numpy.ndarra
 
     Raises InputError for a label that the order misses.
     """
-    known = set(order.tolist())
-    missing = [label for label in labels.tolist() if label not in known]
+    ordered_labels = set(order.tolist())
+    missing = [label for label in labels.tolist() if label not in ordered_labels]
     if missing:
         raise InputError(
             f"`ordered` must hold every class of y; {missing[0]!r} is missing in "

@@ -234,11 +234,11 @@ def _forms_of(
     """
     columns = {encoding.column for encoding in encodings}
     if described is None:
-        known = {
+        of_entries = {
             encoding.column: _form_of_entry(encoding, entry)
             for encoding, entry in reversed(list(zip(encodings, entries, strict=True)))
         }
-        return {column: form for column, form in known.items() if form is not None}
+        return {column: form for column, form in of_entries.items() if form is not None}
     forms = {
         int(column): checked_form(typed(form, ColumnForm)) for column, form in described.items()
     }

@@ -63,10 +63,10 @@ def _pattern_of(decimal: str, thousands: str) -> re.Pattern[str]:
     """Return the pattern of a number. thousands : marks that may stand between thousands"""
     marks = re.escape(thousands)
     point = re.escape(decimal)
-    whole = rf"[1-9]\d{{0,2}}(?P<mark>[{marks}])\d{{3}}(?P<more>(?:(?P=mark)\d{{3}})*)|\d+"
+    integer = rf"[1-9]\d{{0,2}}(?P<mark>[{marks}])\d{{3}}(?P<more>(?:(?P=mark)\d{{3}})*)|\d+"
     return re.compile(
         rf"\s*(?P<open>\()?\s*(?P<sign>[+\-−])?\s*(?P<before>{_CURRENCY})?\s*(?P<inner>[+\-−])?"
-        rf"(?:(?P<whole>{whole})(?:{point}(?P<fraction>\d*))?|{point}(?P<only>\d+))"
+        rf"(?:(?P<whole>{integer})(?:{point}(?P<fraction>\d*))?|{point}(?P<only>\d+))"
         rf"(?P<exponent>[eE][+-]?\d+)?\s*(?P<after>{_UNIT})?\s*(?P<close>\))?\s*"
     )
 
@@ -85,9 +85,9 @@ def _number_of(text: str, decimal: str, thousands: str) -> _Number | None:
     if fields["open"] and signs:
         return None
     mark = fields["mark"]
-    whole = fields["whole"].replace(mark, "") if mark else fields["whole"]
+    digits = fields["whole"].replace(mark, "") if mark else fields["whole"]
     fraction = fields["fraction"] or fields["only"]
-    value = float(f"{whole or 0}.{fraction or 0}{fields['exponent']}")
+    value = float(f"{digits or 0}.{fraction or 0}{fields['exponent']}")
     is_negative = bool(fields["open"]) or signs in ("-", "−")
     has_point = match["fraction"] is not None
     is_certain = mark in _THOUSANDS or bool(fields["more"]) or has_point

@@ -32,17 +32,17 @@ def may_begin_with_zero(parts: Iterable[bytes], encoding: str) -> bool:
     if not "0,".encode(encoding, "replace").endswith(b"0,"):  # as in UTF-16
         return True
     last = b"\n\n"
-    found = False
+    has_zero = False
     for part in chain(parts, [bytes(b"\n" * (_MAX_DIGITS + 2))]):
         content = last + part
         end = max(0, len(content) - _MAX_DIGITS - 2)
-        starts = range(0, 0 if found else end, _BYTES_AT_ONCE)
-        found = found or any(
+        starts = range(0, 0 if has_zero else end, _BYTES_AT_ONCE)
+        has_zero = has_zero or any(
             _begins_with_zero(content[start : start + _BYTES_AT_ONCE + _MAX_DIGITS + 2])
             for start in starts
         )
         last = content[end:]
-    return found
+    return has_zero
 
 
 def _begins_with_zero(content: bytes) -> bool:
@@ -67,10 +67,10 @@ def _begins_with_zero(content: bytes) -> bool:
     return not _is_one_of(characters[ends], _AFTER_NUMBERS).all()
 
 
-def _is_one_of(characters: numpy.ndarray, some: frozenset[int]) -> numpy.ndarray:
+def _is_one_of(characters: numpy.ndarray, values: frozenset[int]) -> numpy.ndarray:
     """Return which of some bytes are among others: (bytes,) bool."""
     table = numpy.zeros(256, bool)
-    table[list(some)] = True
+    table[list(values)] = True
     return table[characters]
 
 

@@ -167,10 +167,10 @@ def learn_table(table: Table, rules: ReadingRules) -> LearnedTable:
         named = note_of_named_gaps(table.values(index), read.values(index), rules.gaps_of(name))
         suspicious = _note_of_suspicious_values(read.values(index), name)
         for note in filter(None, (named, suspicious)):
-            known = notes.get(name, "")
-            if note in known:
+            earlier = notes.get(name, "")
+            if note in earlier:
                 continue
-            notes[name] = f"{known}, and {note}" if known else note
+            notes[name] = f"{earlier}, and {note}" if earlier else note
             if note == suspicious:
                 warn_user(f"Column {name!r} {note}.")
     return LearnedTable(read, forms, notes)
@@ -298,8 +298,8 @@ def read_table(table: Table, forms: Mapping[int, ColumnForm], unreadable: str = 
     for index, form in forms.items():
         values = table.values(index)
         name = table.names[index]
-        known = table.forms.get(name)
-        read = _read_column(table, index, known.form if known else form, unreadable)
+        learned = table.forms.get(name)
+        read = _read_column(table, index, learned.form if learned else form, unreadable)
         if read is not values:
             changed[index] = read
     return table.with_values(changed)

@@ -256,11 +256,11 @@ def other_form(value: str) -> str:
 
     Whole numbers of a column of floats have a decimal in CSV files, and none in ``CategoryCodes``.
     """
-    whole = value.removesuffix(".0")
-    digits = whole.removeprefix("-")
+    number = value.removesuffix(".0")
+    digits = number.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and len(digits) > 1):
         return value
-    return whole if value != whole else f"{whole}.0"
+    return number if value != number else f"{number}.0"
 
 
 def fit_category(

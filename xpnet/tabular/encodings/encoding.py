@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 import numpy
 
 from xpnet.data.cells.forms import ColumnForm
+from xpnet.errors import InputError
 from xpnet.tabular.columns.records import Kind, Table
 
 OnnxTensor: TypeAlias = Any
@@ -213,12 +214,18 @@ class Encoding(ABC):
         return [encoding.onnx(table) for encoding in encodings]
 
     def onnx(self, table: OnnxTable) -> OnnxTensor:
-        """Add the encoding to an ONNX graph, and return its outputs (rows, outputs) float32."""
-        raise NotImplementedError(self.why_not_exported)
+        """Add the encoding to an ONNX graph, and return its outputs (rows, outputs) float32.
+
+        Raises InputError for an encoding that has no form there.
+        """
+        raise InputError(self.why_not_exported)
 
     def c_fields(self) -> list[object]:
-        """Return the fields of the structure in C, without the first one, ``start``."""
-        raise NotImplementedError(self.why_not_exported)
+        """Return the fields of the structure in C, without the first one, ``start``.
+
+        Raises InputError for an encoding that has no form there.
+        """
+        raise InputError(self.why_not_exported)
 
     @classmethod
     def c_sizes(cls, encodings: Sequence[Self]) -> dict[str, int]:

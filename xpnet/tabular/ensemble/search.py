@@ -227,8 +227,8 @@ class SearchingEnsemble(Ensemble):
     def _keep_comparable(self) -> None:
         """Keep the settings with the most networks, which the time may have left on all folds."""
         trained = Counter(self.plans[number].setting for number in self.trainings)
-        most = max(trained[setting] for setting in self.kept_settings)
-        self.kept_settings = [k for k in self.kept_settings if trained[k] == most]
+        max_trained = max(trained[setting] for setting in self.kept_settings)
+        self.kept_settings = [k for k in self.kept_settings if trained[k] == max_trained]
 
     def finished(self, *, interrupted: bool) -> TrainedNetworks:
         """Return the networks of the settings that predict the validation rows best together.
