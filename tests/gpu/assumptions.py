@@ -5,6 +5,7 @@ A check says what it saw. One that fails says what that means, and where to look
 
 import ctypes
 import gc
+import re
 import statistics
 import subprocess
 import sys
@@ -586,32 +587,84 @@ CHECKS = (
 )
 
 
+BROKEN_OFF = 3
+"""Exit code of a process that ends after a check that may have left the card unusable."""
+
+
 def run_checks(numbers: Sequence[int], small: bool) -> int:
-    """Run some checks, or all; returns how many failed. `xpnet doctor` shows the outcomes on a
-    card.
+    """Run the checks of these numbers in this process; returns 0 where all hold, else 1.
+
+    An error that is not a `Differs` may be that of a card whose context is lost, where every call
+    fails from then on: no check follows it, and the result is ``BROKEN_OFF``. `xpnet doctor` shows
+    the outcomes on a card; a check that ends the process has failed.
     """
-    outcomes: dict[int, bool] = {}
     facts = CupyBackend().describe()
     card = facts["card"].partition(",")[0]
     machine = "" if ON_A_HOST else checked_machine(card, facts["driver"], facts["cupy"])
-    for number, check in enumerate(CHECKS, 1):
-        if numbers and number not in numbers:
-            continue
-        started = time.perf_counter()
-        sys.stdout.write(f"{number:2} {check.holds}\n")
+    is_any_broken = False
+    for number in numbers:
+        check, started = CHECKS[number - 1], time.perf_counter()
+        sys.stdout.write(f"{title(number)}\n")
+        if machine:
+            keep_checks(machine, {number: False})
         try:
             for line in check.see(small):
                 sys.stdout.write(f"     {line}\n")
-            outcome = f"check {number} ok"
-            outcomes[number] = True
+            problem: Exception | None = None
         except Exception as error:
-            outcomes[number] = False
+            problem = error
             if not isinstance(error, Differs):
                 traceback.print_exc(limit=-3, file=sys.stdout)
-            where = f"means: {check.means}\n     look at: {check.look}"
-            outcome = f"check {number} DIFFERS: {error}\n     {where}"
-        sys.stdout.write(f"     {outcome}, {time.perf_counter() - started:.1f} s\n")
+        told = "ok" if problem is None else f"DIFFERS: {problem}\n{explanation(number)}"
+        sys.stdout.write(f"     check {number} {told}, {time.perf_counter() - started:.1f} s\n")
         sys.stdout.flush()
-        if machine:
-            keep_checks(machine, outcomes)
-    return list(outcomes.values()).count(False)
+        if machine and problem is None:
+            keep_checks(machine, {number: True})
+        if problem is not None and not isinstance(problem, Differs):
+            return BROKEN_OFF
+        is_any_broken |= problem is not None
+    return int(is_any_broken)
+
+
+def title(number: int) -> str:
+    """The line before what a check says."""
+    return f"{number:2} {CHECKS[number - 1].holds}"
+
+
+def explanation(number: int) -> str:
+    """What it means that a check fails."""
+    check = CHECKS[number - 1]
+    return f"     means: {check.means}\n     look at: {check.look}"
+
+
+def run_in_turn(numbers: Sequence[int], command: Sequence[str]) -> int:
+    """Run checks in another process, and after one that broke off, the others in a further one, so
+    that each is made on a card that works; returns how many failed.
+
+    command : runs the checks whose numbers follow it, as `run_checks` does
+    """
+    remaining, failed = list(numbers), 0
+    while remaining:
+        begun: list[int] = []
+        outcomes: dict[int, bool] = {}
+        process = subprocess.Popen(
+            [*command, *map(str, remaining)], stdout=subprocess.PIPE, text=True, errors="replace"
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            begun += [number for number in remaining if line.rstrip() == title(number)]
+            if told := re.match(r" +check (\d+) (ok|DIFFERS)", line):
+                outcomes[int(told[1])] = told[2] == "ok"
+        code = process.wait()
+        if begun and begun[-1] not in outcomes:
+            outcomes[begun[-1]] = False
+            problem = f"DIFFERS: the process ended with exit code {code}"
+            sys.stdout.write(f"     check {begun[-1]} {problem}\n{explanation(begun[-1])}\n")
+        failed += list(outcomes.values()).count(False)
+        if not outcomes:  # the card cannot be used at all
+            sys.stdout.write(f"No check could be made; the process ended with exit code {code}.\n")
+            return failed + len(remaining)
+        remaining = [number for number in remaining if number not in outcomes]
+    return failed

@@ -3,7 +3,7 @@ there is no GPU.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,33 @@ def pytest_collection_modifyitems() -> None:
     """Refuse to run without a GPU: skipped tests would count as passed."""
     if reason := _missing():
         raise pytest.UsageError(f"The tests of tests/gpu need an NVIDIA GPU and CuPy. {reason}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """End the run after a test that the card's context did not survive: every test after it in this
+    process would fail, and hide which was the first.
+    """
+    report = yield
+    if call.excinfo is not None and not report.skipped and (problem := _lost_context()):
+        name = item.nodeid
+        item.session.shouldstop = (
+            f"the card's context is lost in {name}: {problem}; the tests after it were not run"
+        )
+    return report
+
+
+def _lost_context() -> str:
+    """What CUDA says of a context in which nothing can be computed any more; "" where it can."""
+    import cupy
+
+    try:
+        cupy.cuda.Device().synchronize()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return str(error)
+    return ""
 
 
 @pytest.fixture

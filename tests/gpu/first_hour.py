@@ -36,6 +36,7 @@ from claims import claims_table  # noqa: E402
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
 SECONDS, GRACE = 580, 15  # of a part at most, and what it is given to end by itself
+ANSWER = 10  # seconds in which a driver tells which cards there are
 MILESTONES = {10: "the claims of the pages are decided", 30: "times are written", 60: "peers, too"}
 """What is known so many minutes after the beginning: the limits of the parts add up to less."""
 SHORTEST = 20  # seconds for which a part is still begun
@@ -77,6 +78,8 @@ and JAX and above what the card needs at the least. A part that is left out says
 ended by the clock took too long and says how far it came; both can be run later by `--only NAME`.
 All that a part said is in `NAME.txt`.
 """
+KEPT = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+"""Variables of each part: where a driver ends it, what it has said is kept, and where it was."""
 
 
 @dataclass(frozen=True)
@@ -266,50 +269,54 @@ def _has(distribution: str) -> bool:
 
 
 def card() -> str:
-    """What the driver calls the cards; nothing where there is none."""
+    """What the driver calls the cards; nothing where there is none, or where it does not answer."""
     program = _program("nvidia-smi")
-    return (
-        ""
-        if program is None
-        else subprocess.run([program, "-L"], capture_output=True, text=True).stdout
-    )
+    if program is None:
+        return ""
+    try:
+        process = subprocess.Popen(
+            [program, "-L"], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+    except OSError:
+        return ""
+    try:
+        return process.communicate(timeout=ANSWER)[0]
+    except subprocess.TimeoutExpired:
+        _end(process, ANSWER)
+        assert process.stdout is not None
+        process.stdout.close()
+        return ""
 
 
 def main() -> int:
     """Run all parts, or those that are named, whose results take the place of earlier ones; 1 where
     one failed.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-o", "--output", type=Path, default=Path("out/gpu-first"))
-    parser.add_argument("--only", nargs="*", default=[], help="names of parts")
-    parser.add_argument("--rehearse", action="store_true", help="over a stand-in for CuPy")
-    parser.add_argument("--seconds", type=float, default=3600, help="for all parts together")
-    parser.add_argument(
-        "--wheels", type=Path, help="a folder of wheels to install from, without an index"
-    )
-    options = parser.parse_args()
+    options = _options()
     output, end = options.output.resolve(), time.monotonic() + options.seconds
     output.mkdir(parents=True, exist_ok=True)
     if options.wheels is not None:
         install(options.wheels, output.parent / "packages")
-    every, path = parts(output, options.rehearse), output / "parts.json"
-    ended = _earlier(path) if options.only else {}
-    failed = False
+    every, path, of_card = parts(output, options.rehearse), output / "parts.json", card()
+    ended = _earlier(path, of_card) if options.only else {}
+    failed, stopped = False, ""
     for part in every:
         if options.only and part.name not in options.only:
             continue
         sys.stdout.write(f"{part.name}: {part.says}\n")
         sys.stdout.flush()
-        ended[part.name], said = run(part, output, options.rehearse, end - time.monotonic())
-        path.write_text(json.dumps({"card": card(), "parts": ended}, indent=1), encoding="utf-8")
+        ended[part.name], said = (
+            (f"left out: {stopped} failed, without which nothing runs", "")
+            if stopped
+            else run(part, output, options.rehearse, end - time.monotonic(), options.lose)
+        )
+        _write(path, json.dumps({"card": of_card, "parts": ended}, indent=1))
         write_report(
             output, [(p, ended[p.name]) for p in every if p.name in ended], options.rehearse
         )
         _write_claims(output, ended)
         if part.measures and not options.rehearse:
-            _keep_benchmarks(output / "bench", RESULTS)
+            _keep_benchmarks(output / "bench", RESULTS / _folder_of(of_card))
         sys.stdout.write(f"  {ended[part.name]}\n")
         missing, broken = (ended[part.name].startswith(word) for word in ("left out", "failed"))
         failed |= broken or (missing and (part.test or part.required))
@@ -317,34 +324,70 @@ def main() -> int:
             sys.stdout.write(f"  Install what is missing: {INSTALL}\n")
         elif part.required and broken:
             sys.stdout.write(f"{said}Nothing further can be run.\n")
-            break
+            stopped = part.name
     sys.stdout.write(f"The report is {output / 'report.md'}; all is in {pack(output)}.\n")
     return int(failed)
 
 
+def _options() -> argparse.Namespace:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/gpu-first"))
+    parser.add_argument("--only", nargs="*", default=[], help="names of parts")
+    parser.add_argument("--rehearse", action="store_true", help="over a stand-in for CuPy")
+    parser.add_argument(
+        "--lose",
+        metavar="NAME:CALLS",
+        help="in a rehearsal, the part whose card fails after so many calls",
+    )
+    parser.add_argument("--seconds", type=float, default=3600, help="for all parts together")
+    parser.add_argument(
+        "--wheels", type=Path, help="a folder of wheels to install from, without an index"
+    )
+    return parser.parse_args()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file under another name and rename it, so that it is whole at any time."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _read(path: Path) -> str:
+    """What a part said; a driver that ends it may have written anything."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
 def _write_claims(output: Path, ended: dict[str, str]) -> None:
     """claims.md: which sentences of the pages hold, by the parts and checks so far."""
-    path = output / "seconds.txt"
-    said = path.read_text(encoding="utf-8") if path.exists() else ""
+    has_run = not ended.get("seconds", "left out").startswith("left out")
+    said = _read(output / "seconds.txt") if has_run else ""
     told = re.findall(r"^ +check (\d+) (ok|DIFFERS)", said, flags=re.MULTILINE)
     checks = {int(number): word == "ok" for number, word in told}
-    (output / "claims.md").write_text(claims_table(ended, checks), encoding="utf-8")
+    _write(output / "claims.md", claims_table(ended, checks))
 
 
-def _keep_benchmarks(measured: Path, results: Path) -> None:
+def _folder_of(cards: str) -> str:
+    """The name of the first card, as a folder has it."""
+    name = cards.partition("(")[0].partition(":")[2].lower()
+    return re.sub(r"[^a-z0-9]+", "-", name).strip("-") or "gpu"
+
+
+def _keep_benchmarks(measured: Path, folder: Path) -> None:
     """Copy a report and its numbers to the folder of the card among the results."""
-    name = re.sub(r"[^a-z0-9]+", "-", card().partition("(")[0].partition(":")[2].lower()).strip("-")
-    folder = results / (name or "gpu")
     for file in ("report.md", "results.json"):
         if (measured / file).exists():
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy2(measured / file, folder / file)
 
 
-def _earlier(path: Path) -> dict[str, str]:
+def _earlier(path: Path, of_card: str) -> dict[str, str]:
     """How parts ended before on this card; nothing of another's."""
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found["parts"] if found.get("card") == card() else {}
+    return found["parts"] if found.get("card") == of_card else {}
 
 
 def pack(output: Path) -> Path:
@@ -358,43 +401,28 @@ def pack(output: Path) -> Path:
     return packed
 
 
-def run(part: Part, output: Path, rehearse: bool, left: float = SECONDS) -> tuple[str, str]:
+def run(
+    part: Part, output: Path, rehearse: bool, left: float = SECONDS, lose: str | None = None
+) -> tuple[str, str]:
     """How it ended and what it said, which is in NAME.txt from its first line on; left : seconds
-    that there are
+    that there are; lose : see the option
     """
-    if rehearse and not part.rehearsed:
-        return "left out: it needs a card", ""
-    if part.program and _program(part.program) is None:
-        return f"left out: {part.program} is not installed", ""
-    present = ("cupy",) if rehearse else ()
-    if missing := [
-        name
-        for name in part.needs
-        if name not in present and importlib.util.find_spec(name) is None
-    ]:
-        return f"left out: {', '.join(missing)} not installed", ""
-    if left < SHORTEST and part.name != "card":
-        return "left out: no time was left", ""
+    if reason := _reason_to_leave_out(part, rehearse, left):
+        return f"left out: {reason}", ""
     command, environment = _command(part, rehearse)
     if part.program == "compute-sanitizer":  # what is compiled under a checker is not kept
         environment["CUPY_CACHE_DIR"] = str(output / "checked")
+    name, _, calls = (lose or "").partition(":")
+    if name == part.name:
+        environment["CUPY_ON_HOST_CALLS"] = calls
     path, started = output / f"{part.name}.txt", time.monotonic()
-    with path.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            code: int | None = process.wait(min(part.limit, SECONDS, max(left, 1)))
-        except subprocess.TimeoutExpired:
-            code = None
-            _end(process)
+    limit = min(part.limit, SECONDS, max(left, 1))
+    try:
+        code = _run_to_file(command, environment, path, limit)
+    except OSError as error:
+        return f"failed: {error}", ""
     took = f"after {time.monotonic() - started:.0f} s"
-    said = path.read_text(encoding="utf-8")
+    said = _read(path)
     ended = (
         "ended by the clock"
         if code is None
@@ -406,6 +434,43 @@ def run(part: Part, output: Path, rehearse: bool, left: float = SECONDS) -> tupl
     if code == 0 and not rehearse and _unexpected_skips(said, counts):
         ended = "failed, since tests were left out,"
     return f"{ended} {took}{counts and ': '}{counts}", said
+
+
+def _reason_to_leave_out(part: Part, rehearse: bool, left: float) -> str:
+    """Why a part is not begun; nothing where it is."""
+    if rehearse and not part.rehearsed:
+        return "it needs a card"
+    if part.program and _program(part.program) is None:
+        return f"{part.program} is not installed"
+    present = ("cupy",) if rehearse else ()
+    missing = [
+        name
+        for name in part.needs
+        if name not in present and importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        return f"{', '.join(missing)} not installed"
+    return "no time was left" if left < SHORTEST and part.name != "card" else ""
+
+
+def _run_to_file(
+    command: list[str], environment: dict[str, str], path: Path, limit: float
+) -> int | None:
+    """Run a command whose output goes to a file; its exit code, or None where its time is over."""
+    with path.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(limit)
+        except subprocess.TimeoutExpired:
+            _end(process, GRACE)
+            return None
 
 
 def _unexpected_skips(said: str, counts: str) -> int:
@@ -425,20 +490,21 @@ def _program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=os.pathsep.join(places))
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[Any], grace: float) -> None:
     """As by Ctrl-C, so that tests tell what has failed so far; then with all that the part has
-    started.
+    started. One that waits inside of a broken driver does not end at all, and is left alone.
     """
     with suppress(subprocess.TimeoutExpired, ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(GRACE)
+        process.wait(grace)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(grace)
 
 
 def _command(part: Part, rehearse: bool) -> tuple[list[str], dict[str, str]]:
-    environment = dict(os.environ)
+    environment = os.environ | KEPT
     if part.program:
         options = _kernel_options() if part.kernels_only else []
         return [_program(part.program) or part.program, *options, *part.command], environment
@@ -467,10 +533,10 @@ def write_report(output: Path, results: list[tuple[Part, str]], rehearse: bool) 
     ]
     for part, status in results:
         if not status.startswith("left out"):
-            said = (output / f"{part.name}.txt").read_text(encoding="utf-8")
+            said = _read(output / f"{part.name}.txt")
             shown = said.splitlines()[0 if part.whole else -TAIL :]
             lines += ["", f"## {part.name}", "", part.says, "", "```", *shown, "```"]
-    (output / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write(output / "report.md", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -98,11 +98,11 @@ def test_the_same_training_on_the_host(cupy: Any, rng: Any) -> None:
     np.testing.assert_allclose(*losses, rtol=1e-9)
 
 
-def test_the_arrays_device_is_used_and_kept(cupy: Any) -> None:
+def test_the_arrays_device_is_used_and_kept(cupy: Any, rng: Any) -> None:
     if cupy.cuda.runtime.getDeviceCount() < 2:
         pytest.skip("there is one GPU")
     with cupy.cuda.Device(1):
-        X, Y = cupy.random.rand(50, 8), cupy.arange(50) % 3
+        X, Y = cupy.asarray(rng.random((50, 8))), cupy.arange(50) % 3
     model = xpnet.FeedforwardNeuralNet(8, 16, 3)
     model.fit(X, Y, epochs=2)
     assert (

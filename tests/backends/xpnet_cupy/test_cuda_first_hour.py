@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from helpers.cuda.host import needs_compiler
+from helpers.programs import module_command, with_helpers
 
 GPU = Path(__file__).parents[2] / "gpu"
 
@@ -140,6 +141,54 @@ def test_what_a_checker_finds_is_a_failure(
     assert ended == {"failed with exit code 1"}
 
 
+BREAKS = {
+    "the driver ends the process": (
+        ["-c", "import os; print('found so far'); os._exit(9)"],
+        "failed with exit code 9",
+    ),
+    "the driver writes what is no text": (
+        ["-c", r"import sys; print('found so far'); sys.stdout.buffer.write(b'\xff'); 1 / 0"],
+        "failed with exit code 1",
+    ),
+    "the process cannot be started": ([], "failed: [Errno 8] Exec format error"),
+}
+"""How a part may fail: its command, none for a program that is no program, and how it ends."""
+
+
+@pytest.mark.parametrize("breaks", BREAKS)
+def test_a_part_that_breaks_keeps_what_it_said_and_ends_no_other(
+    first_hour: Any, tmp_path: Path, run_command: Any, monkeypatch: pytest.MonkeyPatch, breaks: str
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    command, ending = BREAKS[breaks]
+    (tmp_path / "broken").write_bytes(b"\x7fELF")
+    (tmp_path / "broken").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    parts = [
+        first_hour.Part("first", "", command, program="" if command else "broken"),
+        first_hour.Part("second", "", ["-c", "print('second')"]),
+    ]
+    assert run_command(parts) == 1
+    output = tmp_path / "out"
+    ended = json.loads((output / "parts.json").read_text(encoding="utf-8"))["parts"]
+    assert ended["first"].startswith(ending) and ended["second"].startswith("done")
+    assert (output / "first.txt").read_bytes().startswith(b"found so far" if command else b"")
+    assert "## second\n" in (output / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_driver_that_does_not_answer_is_not_waited_for(
+    first_hour: Any, tmp_path: Path, run_command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = tmp_path / "nvidia-smi"
+    hangs.write_text("#!/bin/sh\nexec sleep 600\n")
+    hangs.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(first_hour, "ANSWER", 0.2)
+    assert run_command([first_hour.Part("first", "", ["-c", ""])]) == 0
+    kept = json.loads((tmp_path / "out" / "parts.json").read_text(encoding="utf-8"))
+    assert kept["card"] == "" and kept["parts"]["first"].startswith("done")
+
+
 def test_a_part_that_lacks_a_package_is_left_out(first_hour: Any, tmp_path: Path) -> None:
     part = first_hour.Part("a", "", ["-c", ""], needs=("numpy", "no_such_package"))
     assert first_hour.run(part, tmp_path, False) == ("left out: no_such_package not installed", "")
@@ -170,6 +219,87 @@ def test_the_rehearsal_counts_launches_and_sees_the_card(tmp_path: Path) -> None
     )
 
 
+LOST = {
+    "cupy": (0, "cudaErrorIllegalAddress"),
+    "step": (150, "cudaErrorIllegalAddress"),
+    "smallest": (500, "float32 fp32                   2.5"),
+    "seconds": (150, "check 11 ok"),
+    "tests-step": (3000, "1 failed, 23 passed"),
+    "times": (3000, "training  "),
+    "tests-operations": (500, "1 failed, 46 passed"),
+    "tests-arrays": (300, "1 failed, "),
+    "sizes": (400, "batch 4  "),
+}
+"""After how many calls the card is lost in a part, and what the part says nevertheless."""
+
+
+@pytest.mark.attack
+@needs_compiler
+@pytest.mark.parametrize("name", LOST)
+def test_a_card_that_is_lost_in_a_part_is_there_in_the_next(name: str, tmp_path: Path) -> None:
+    """What came before the loss is on disk; the parts before and after it are done, unless none can
+    be without it.
+    """
+    pytest.importorskip("click", reason="the command line needs click, which is not installed")
+    calls, found = LOST[name]
+    options = ["--rehearse", "--lose", f"{name}:{calls}", "-o", str(tmp_path / "out")]
+    command = [sys.executable, str(GPU / "first_hour.py"), *options]
+    process = subprocess.run(
+        [*command, "--only", "cupy", name, "doctor"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert process.returncode == 1 and not process.stderr
+    ended = json.loads((tmp_path / "out" / "parts.json").read_text(encoding="utf-8"))["parts"]
+    words = {part: ending.partition(" ")[0] for part, ending in ended.items()}
+    after = "left" if name == "cupy" else "done"
+    assert words == {"cupy": "done", "doctor": after, name: "failed"}
+    assert found in (tmp_path / "out" / f"{name}.txt").read_text(encoding="utf-8")
+
+
+CHILD = """
+import os, sys
+titles = dict(zip(map(int, sys.argv[2].split(",")), sys.argv[3].split("|")))
+for number in map(int, sys.argv[4:]):
+    print(titles[number])
+    if number == int(sys.argv[1]) or number == 3:
+        os._exit(9)
+    told = "DIFFERS: it is slow" if number == 2 else "ok"
+    print(f"     check {number} {told}, 0.1 s")
+"""
+"""Checks of which the third and the one of a number end the process."""
+
+IN_TURN = """
+import sys
+import assumptions
+numbers, (broken, child) = [1, 2, 3, 5], sys.argv[2:]
+titles = "|".join(map(assumptions.title, numbers))
+known = [",".join(map(str, numbers)), titles]
+sys.exit(assumptions.run_in_turn(numbers, [sys.executable, "-u", "-c", child, broken, *known]))
+"""
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+@needs_compiler
+def test_a_check_that_ends_its_process_ends_no_other(broken: int) -> None:
+    """The others are made in a process of their own, and each is told once."""
+    ended = subprocess.run(
+        module_command("cuda.cupy_on_host", "-c", IN_TURN, broken, CHILD),
+        check=False,
+        env=with_helpers(os.environ, str(GPU)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    told = re.findall(r"^ +check (\d) (ok|DIFFERS: [\w ]+)", ended.stdout, re.MULTILINE)
+    died = "DIFFERS: the process ended with exit code 9"
+    wanted = {"1": died if broken else "ok", "2": "DIFFERS: it is slow", "3": died, "5": "ok"}
+    assert told == list(wanted.items()), ended.stdout + ended.stderr
+    assert ended.returncode == 2 + broken
+
+
 def test_a_test_that_is_left_out_is_a_failure(
     first_hour: Any, tmp_path: Path, run_command: Any
 ) -> None:
@@ -196,6 +326,25 @@ def test_results_of_two_cards_do_not_meet(
         assert run_command(parts, *only) == 0
     report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "## second" in report and "## first" not in report
+
+
+def test_checks_of_another_card_confirm_nothing(
+    first_hour: Any, tmp_path: Path, run_command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "     check 3 ok, 1 s\n"
+    parts = [
+        first_hour.Part("step", "", ["-c", ""]),
+        first_hour.Part("seconds", "", ["-c", f"print({told!r})"]),
+    ]
+    for card, only, confirms in (
+        ("GPU 0: H100", [], True),
+        ("GPU 0: H100", ["--only", "step"], True),
+        ("GPU 0: H200", ["--only", "step"], False),
+    ):
+        monkeypatch.setattr(first_hour, "card", lambda card=card: card)
+        assert run_command(parts, *only) == 0
+        claims = (tmp_path / "out" / "claims.md").read_text(encoding="utf-8")
+        assert ("| confirmed |" in claims) == confirms, card
 
 
 def test_a_clone_is_registered_where_scikit_learn_is_missing(tmp_path: Path) -> None:
@@ -309,7 +458,7 @@ def test_every_part_may_fail_and_the_others_are_reported(
     first_hour: Any, tmp_path: Path, run_command: Any
 ) -> None:
     """A card that fails at one part after the other: what was found before is kept, and what comes
-    after is run, unless nothing after it makes sense.
+    after is run, or told to be left out where nothing after it makes sense.
     """
     names = [part.name for part in first_hour.parts(tmp_path, rehearse=False)]
     for failing in range(len(names)):
@@ -326,10 +475,17 @@ def test_every_part_may_fail_and_the_others_are_reported(
         folder = tmp_path / f"{failing}"
         ended = json.loads((folder / "parts.json").read_text(encoding="utf-8"))["parts"]
         run = names[: failing + 1] if names[failing] == "cupy" else names
-        assert list(ended) == run
-        for name in run:
-            begins = "failed with exit code 1" if name == names[failing] else "done"
+        assert list(ended) == names
+        for name in names:
+            begins = (
+                "left out: cupy failed"
+                if name not in run
+                else "failed with exit code 1"
+                if name == names[failing]
+                else "done"
+            )
             assert ended[name].startswith(begins), (name, ended[name])
+        for name in run:
             said = (folder / f"{name}.txt").read_text(encoding="utf-8")
             assert said.startswith(f"seen {name}\n")
         claims = (folder / "claims.md").read_text(encoding="utf-8")
@@ -388,14 +544,16 @@ def test_every_unconfirmed_sentence_is_marked_in_its_page(first_hour: Any) -> No
 
 
 def test_benchmarks_are_kept_under_the_name_of_the_card(
-    first_hour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first_hour: Any, tmp_path: Path, run_command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(first_hour, "card", lambda: "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)\n")
-    measured, results = tmp_path / "bench", tmp_path / "results"
-    measured.mkdir()
-    for file in ("report.md", "results.json", "report.html"):
-        (measured / file).write_text(file, encoding="utf-8")
-    first_hour._keep_benchmarks(measured, results)
+    measured, results = tmp_path / "out" / "bench", tmp_path / "results"
+    monkeypatch.setattr(first_hour, "RESULTS", results)
+    write = (
+        f"from pathlib import Path; folder = Path({str(measured)!r}); folder.mkdir(); "
+        "[(folder / name).write_text(name) for name in ('report.md', 'results.json', 'a.html')]"
+    )
+    assert run_command([first_hour.Part("bench", "", ["-c", write], measures=True)]) == 0
     (folder,) = results.iterdir()
     assert folder.name == "nvidia-h100-80gb-hbm3"
     assert sorted(path.name for path in folder.iterdir()) == ["report.md", "results.json"]

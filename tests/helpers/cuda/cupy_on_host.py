@@ -32,7 +32,16 @@ from helpers.cuda.device_arrays import (
     empty,
 )
 from helpers.cuda.host import build, build_cublaslt, run_kernel
-from helpers.cuda.streams import COUNT, CudaError, Device, Event, Failing, Stream, current
+from helpers.cuda.streams import (
+    COUNT,
+    CudaError,
+    Device,
+    Event,
+    Failing,
+    Stream,
+    answer,
+    current,
+)
 
 FOLDER, SESSION, FIBERS = Path(tempfile.mkdtemp()), ExitStack(), threading.Lock()
 
@@ -114,10 +123,12 @@ class Functions(ModuleType):
     def __init__(self, name: str, of_numpy: Any) -> None:
         super().__init__(name)
         self._of_numpy = of_numpy
-        self.__all__ = sorted({*of_numpy.__all__} - MISSING)
+        names = {*of_numpy.__all__} - MISSING
+        modules = {name for name in names if isinstance(getattr(of_numpy, name), ModuleType)}
+        self.__all__ = sorted(names - modules)
 
     def __getattr__(self, name: str) -> Any:
-        if name in MISSING or name not in self._of_numpy.__all__:
+        if name not in self.__all__:
             raise AttributeError(f"module {self.__name__} has no attribute {name}")
         value = getattr(self._of_numpy, name)
         return partial(compute, value) if callable(value) and not isinstance(value, type) else value
@@ -146,6 +157,12 @@ class Cupy(Functions):
         return POOL
 
 
+def _free_and_total() -> tuple[int, int]:
+    """Bytes of memory."""
+    answer()
+    return 1 << 30, 2 << 30
+
+
 cupy: Any = Cupy()
 cupy.cuda = SimpleNamespace(
     is_available=lambda: True,
@@ -162,7 +179,7 @@ cupy.cuda = SimpleNamespace(
         CUDARuntimeError=CudaError,
         getDeviceCount=lambda: COUNT,
         getDeviceProperties=lambda device: {"name": b"a host", "major": 8, "minor": 0},
-        memGetInfo=lambda: (1 << 30, 2 << 30),
+        memGetInfo=_free_and_total,
         driverGetVersion=lambda: 13010,
         runtimeGetVersion=lambda: 13000,
     ),

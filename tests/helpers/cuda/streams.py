@@ -5,6 +5,7 @@ for the stream, or for an event that comes after it. So whatever reads without w
 where something is still to be read, gets other numbers than the tests expect.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -22,18 +23,35 @@ class CudaError(RuntimeError):
     """cupy.cuda.driver.CUDADriverError and cupy.cuda.runtime.CUDARuntimeError."""
 
     def __init__(self, status: int) -> None:
-        super().__init__(
-            "CUDA_ERROR_OUT_OF_MEMORY: out of memory" if status == 2 else f"status {status}"
-        )
+        super().__init__(MESSAGES.get(status, f"status {status}"))
         self.status = status
 
 
+MESSAGES = {
+    2: "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+    700: "cudaErrorIllegalAddress: an illegal memory access was encountered",
+}
+"""What CUDA says of a status."""
+
+
 class Failing:
-    """What a test lets fail: statuses that loading a kernel, making a graph and its upload end
-    with; 0 for success.
+    """What a test lets fail.
+
+    load, instantiate, upload : statuses that loading a kernel, making a graph and its upload end
+        with; 0 for success
+    calls : how many calls the card answers until the context of the process is lost, as by a kernel
+        that reads what is not there; negative for a card that answers all
     """
 
     load = instantiate = upload = 0
+    calls = int(os.environ.get("CUPY_ON_HOST_CALLS", "-1"))
+
+
+def answer() -> None:
+    """Count a call; once the context is lost, each one fails."""
+    if Failing.calls == 0:
+        raise CudaError(700)
+    Failing.calls -= 1
 
 
 class Device:
@@ -132,6 +150,7 @@ class Stream:
         self._enqueue(event.wait)
 
     def synchronize(self) -> None:
+        answer()
         assert self.capture is None, "synchronised while capturing"
         self.run_until(self.asked)
 
@@ -168,6 +187,7 @@ class Stream:
                 self._queue.popleft()()
 
     def _enqueue(self, call: Callable[[], object]) -> None:
+        answer()
         with ENGINE:
             self._queue.append(call)
             self.asked += 1
