@@ -53,6 +53,12 @@ WORKSPACE_BYTES = ALGORITHM_BYTES + 16
 bytes, too.
 """
 
+VECTOR_ALIGNMENT = 16
+"""Bytes that divide the address of a bias, or of what receives its gradient, of each product. The
+heuristic may choose a kernel that reads so many at once, and is told nothing of the step from the
+bias of one product to that of the next (pytorch#194497).
+"""
+
 _EPILOGUES = {
     "none": 1,
     "bias": 4,
@@ -152,7 +158,7 @@ class CublasLt:
         mask: int = 0,
     ) -> Launch | None:
         """The product of matrices A and B into D, or None where cuBLASLt has none with this
-        epilogue.
+        epilogue, or none that may read ``vector`` where it lies.
 
         A product with an epilogue runs once here, since cuBLASLt may refuse at the call what it
         has recommended: D, and what ``vector`` or ``mask`` receive, are written. Of several
@@ -166,6 +172,9 @@ class CublasLt:
         if not product.has_epilogue(k=shape_a[-1] if product.transpose_a else shape_a[-2]):
             return None
         compute, kind, scale = _PRECISIONS[precision]
+        vectors = Matrix(vector, (*shape_out[:-2], 1, m))
+        if vector and _alignment(vectors, ctypes.sizeof(scale)) < VECTOR_ALIGNMENT:
+            return None
         attributes: dict[int, Any] = {
             _TRANSPOSE_A: ctypes.c_int32(product.transpose_a),
             _TRANSPOSE_B: ctypes.c_int32(product.transpose_b),

@@ -27,8 +27,10 @@ UPDATE_BLOCKS = 1024
 The sums keep one number for each block, so memory and kernels must agree on it.
 """
 
-MAX_INT = 2**31 - 1
-"""Maximum of a number that a kernel takes as ``int``."""
+MAX_INT = 2**31 - 2**20
+"""Maximum of a number that a kernel takes as ``int``: indices of 32 bits go on by less than the
+difference to 2^31 at once, so that none becomes negative behind the last item.
+"""
 
 KERNELS = read_kernels(cuda.SOURCE)
 """The parameters of each kernel, in order."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from helpers.cuda import cupy_on_host
-from helpers.cuda.host import HostLauncher, build, host_cublaslt
+from helpers.cuda.host import HostCublasLt, HostLauncher, build, build_cublaslt
 from xpnet_cupy import CupyBackend
 from xpnet_cupy.cuda import SOURCE
 
@@ -22,7 +22,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def lt(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A cuBLASLt that works on host memory."""
-    return host_cublaslt(tmp_path_factory.mktemp("cublaslt"))
+    return HostCublasLt(build_cublaslt(tmp_path_factory.mktemp("cublaslt")))
 
 
 @pytest.fixture(scope="module")

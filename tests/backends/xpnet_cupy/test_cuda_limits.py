@@ -20,6 +20,7 @@ from helpers.cuda.streams import Stream
 from helpers.programs import with_helpers
 from xpnet_cupy import CupyBackend
 from xpnet_cupy.launcher import KERNELS, Launcher
+from xpnet_cupy.launches import FLAT_BLOCKS
 
 from xpnet import ops
 from xpnet.backend import NetworkSpec, StepState
@@ -265,13 +266,22 @@ def test_more_members_than_a_grid_has_blocks_are_left_to_the_reference_step() ->
     assert not isinstance(CupyBackend().compile_step(NetworkSpec((2, 2), (), members=7)), str)
 
 
-@pytest.mark.parametrize("rows", [2**31, 2**40])
-def test_a_number_of_rows_that_a_kernel_cannot_count_is_refused(
-    launcher: HostLauncher, rows: int, dtype: str
+LARGEST_STEP = FLAT_BLOCKS * 256
+"""By how much an index of 32 bits goes on at most, and with it past the last row or column."""
+
+
+@pytest.mark.parametrize("size", [LAST_INT - LARGEST_STEP + 1, LAST_INT, 2**31, 2**40])
+def test_a_number_that_a_kernel_cannot_count_is_refused(
+    launcher: HostLauncher, size: int, dtype: str
 ) -> None:
+    """Also one that it can, where the index after the last item would be negative and pass for one
+    below it.
+    """
     x = np.zeros((1, 6), dtype)
-    with pytest.raises(InputError, match=rf"softmax_warp.* at most 2147483647.*got {rows}"):
-        launcher.prepare("softmax_warp", (1,), (32, 1), x, x.copy(), rows, 6)
+    for sizes in ((size, 6), (1, size)):
+        with pytest.raises(InputError, match=rf"softmax_warp.* at most 2146435072.*got {size}"):
+            launcher.prepare("softmax_warp", (1,), (32, 1), x, x.copy(), *sizes)
+        launcher.prepare("softmax_warp", (1,), (32, 1), x, x.copy(), 2146435072, 6)
 
 
 def test_an_order_of_rows_that_32_bits_cannot_number_is_refused(

@@ -146,7 +146,7 @@ def test_epochs_that_count_by_rows(fused: HostLauncher, dtype: str) -> None:
 def test_a_product_that_cublaslt_refuses_falls_back(
     libraries: dict[str, Any], lt: Any, dtype: str
 ) -> None:
-    fresh = HostLauncher(libraries[dtype], dtype, type(lt)(lt.library, lambda: 0, 0))
+    fresh = HostLauncher(libraries[dtype], dtype, type(lt)(lt.library))
     spec = members((7, 6, 4), "relu", dtype=dtype)
     lt.library.fake_refuse(4, True)
     try:
@@ -165,15 +165,20 @@ def test_rows_of_a_block_of_a_prediction(width: int, members: int, rows: int, bl
     assert block_rows(spec, rows) == block
 
 
-@pytest.mark.parametrize(("dropout", "launches"), [((), 18), ((0.1, 0.1), 22)])
+@pytest.mark.parametrize(
+    ("outputs", "dropout", "launches"), [(4, (), 18), (4, (0.1, 0.1), 22), (3, (), 19)]
+)
 def test_launches_of_a_step(
-    fused: HostLauncher, dropout: tuple[float, ...], launches: int, dtype: str
+    fused: HostLauncher, outputs: int, dropout: tuple[float, ...], launches: int, dtype: str
 ) -> None:
     """Gather, three products forward, two kernels between them, loss; two products back for each
     layer, the sums of the last bias, a kernel back for each hidden layer, the scales of the inputs;
-    update. Each dropout is a launch more, forward and backward.
+    update. Each dropout is a launch more, forward and backward, and so are last biases that the
+    product cannot read, since those of each member do not begin at a multiple of 16 bytes.
     """
-    spec = members((7, 6, 5, 4), "relu", "relu", rule=RULES["adam"], dtype=dtype, dropout=dropout)
+    spec = members(
+        (7, 6, 5, outputs), "relu", "relu", rule=RULES["adam"], dtype=dtype, dropout=dropout
+    )
     X, Y = labeled(spec)
     step = make(spec, fused)
     step.epoch(X, Y, learning_rate=0.1, batch_size=ROWS)

@@ -169,6 +169,31 @@ class TestCublasLt:
         ):
             lt.described("MatmulDesc", 70, 1, attributes={99: np.ctypeslib.as_ctypes(np.zeros(1))})
 
+    @pytest.mark.parametrize("outputs", [3, 4])
+    def test_biases_that_a_kernel_may_not_read_at_once_are_not_in_the_product(
+        self, lt: CublasLt, dtype: str, outputs: int
+    ) -> None:
+        """Such as those of several products, the second of them 12 bytes after the first."""
+        rng = np.random.default_rng(0)
+        X, W = (rng.random(size).astype(dtype) for size in ((2, ROWS, IN), (2, IN, outputs)))
+        bias, out = rng.random((2, outputs)).astype(dtype), np.empty((2, ROWS, outputs), dtype)
+        biased, precision = (
+            replace(FORWARD, epilogue="bias"),
+            "fp64" if dtype == "float64" else "fp32",
+        )
+        launch = lt.prepare(biased, precision, placed(W, X, out), address(bias))
+        assert (launch is not None) == (outputs % 4 == 0)
+        if launch is not None:
+            launch()
+            np.testing.assert_allclose(
+                out, X @ W + bias[:, None], rtol=20 * float(np.finfo(dtype).eps)
+            )
+        elsewhere = np.empty((ROWS, outputs), dtype)
+        shifted = np.empty(outputs + 1, dtype)[1:]
+        assert (
+            lt.prepare(biased, precision, placed(W[0], X[0], elsewhere), address(shifted)) is None
+        )
+
     def test_its_heuristic_may_split_any_sum(
         self, lt: CublasLt, matrices: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:

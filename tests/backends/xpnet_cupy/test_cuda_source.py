@@ -194,6 +194,7 @@ def first(text: str, old: str, new: str, count: int = 1) -> str:
 MUTATIONS: dict[str, tuple[Any, ...]] = {
     "the first shuffle round is missing": ("int distance = 16", "int distance = 8"),
     "every second shuffle round is missing": ("distance /= 2", "distance /= 4"),
+    "the second half of a warp is not in the mask": ("0xffffffffu", "0xffffu"),
     "all labels are the first": ("label = labels[source]", "label = labels[0]"),
     "all columns have the first bias": ("bias[col]", "bias[0]"),
     "all row losses go to the first": ("row_loss[row] +=", "row_loss[0] +="),

@@ -65,7 +65,7 @@ def test_fused_products(fused: HostLauncher, rule: str, form: str, dtype: str) -
 def test_a_missing_epilogue_falls_back(
     libraries: dict[str, Any], lt: Any, dtype: str, epilogue: int, at_call: bool
 ) -> None:
-    launcher = HostLauncher(libraries[dtype], dtype, type(lt)(lt.library, lambda: 0, 0))
+    launcher = HostLauncher(libraries[dtype], dtype, type(lt)(lt.library))
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "relu"), dtype=dtype)
     lt.library.fake_refuse(epilogue, at_call)
     try:

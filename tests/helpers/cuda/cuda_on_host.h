@@ -3,7 +3,8 @@
 // The scheduler is made to be unkind. It runs one warp as far as it can go before it looks at the next, so that a warp
 // that is not held back by a barrier is far ahead of the others; and it goes through warps and lanes in the order it is
 // told, so that code which relies on an order is caught by the other one. Threads that wait for each other at different
-// barriers are an error, as is a shuffle from a lane that is not there, and a grid or a block that CUDA refuses.
+// barriers are an error, as is a shuffle from a lane that is not there or that its mask does not name, and a grid or a block
+// that CUDA refuses.
 //
 // With -fsanitize=thread every fiber is one of ThreadSanitizer's, and memory is in order where CUDA orders it: at
 // __syncthreads and at a launch; a shuffle orders nothing. So an access within a block that comes before another by luck
@@ -268,8 +269,12 @@ extern "C" void take_counts(unsigned long long *to) {
 extern "C" UNSEEN void remove_barrier(int number) { host::removed_barrier = number; }
 
 template <class T>
-UNSEEN T __shfl_xor_sync(unsigned, T value, int distance) {
+UNSEEN T __shfl_xor_sync(unsigned mask, T value, int distance) {
   const int first = host::current / host::WARP * host::WARP, source = first + ((host::current - first) ^ distance);
+  if (!(mask >> (host::current - first) & 1) || !(mask >> (source - first) & 1)) {
+    host::error = "a shuffle of a lane that its mask does not name";
+    host::wait(host::DONE);
+  }
   std::memcpy(&host::self().slot, &value, sizeof value);
   host::wait(host::AT_WARP);
   if (source >= host::threads || host::fibers[source]->state == host::DONE) {

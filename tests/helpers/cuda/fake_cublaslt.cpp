@@ -1,5 +1,6 @@
 // A stand-in for cuBLASLt that works on host memory, as strict as its documentation: column-major products with leading
-// dimensions, the epilogues that xpnet uses, attributes of the documented sizes. Float32 and float64.
+// dimensions, the epilogues that xpnet uses, attributes of the documented sizes. Float32 and float64, with the compute
+// types that its table of datatypes has for them.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -11,6 +12,8 @@ namespace {
 enum Status { SUCCESS = 0, INVALID = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15 };
 enum Epilogue { NONE = 1, BIAS = 4, RELU_AUX_BIAS = 134, DRELU_BGRAD = 152, BGRADA = 256 };
 enum Type { FLOAT32 = 0, FLOAT64 = 1 };
+// COMPUTE_32F and its pedantic form, 32F_FAST_16F, _16BF and _TF32; COMPUTE_64F and its pedantic form.
+const std::vector<int> OF_FLOAT32 = {68, 69, 74, 75, 77}, OF_FLOAT64 = {70, 71};
 
 struct Desc {
   int compute, scale_type;
@@ -103,6 +106,22 @@ int set(T &target, const void *value, size_t size) {
   return SUCCESS;
 }
 
+size_t item_bytes(const Layout &layout) { return layout.type == FLOAT64 ? sizeof(double) : sizeof(float); }
+
+// Whether a matrix, and each other one of several, lies at a multiple of some bytes.
+bool aligned(const void *matrix, const Layout &layout, uint64_t bytes) {
+  return uint64_t(matrix) % bytes == 0 && (layout.count == 1 || layout.stride * item_bytes(layout) % bytes == 0);
+}
+
+// Whether the vector of an epilogue, and that of each other product, lies where a kernel may read 16 bytes of it at once.
+// Preferences have no alignment of it, and its stride is not what the heuristic asks about.
+bool vector_aligned(const Desc &desc, const Layout &d) {
+  return desc.epilogue == NONE || aligned(desc.bias, {d.type, 0, 0, 0, d.count, desc.bias_stride}, 16);
+}
+
+// Sizes are numbers of 32 bits.
+bool countable(const Layout &layout) { return layout.rows <= INT32_MAX && layout.cols <= INT32_MAX; }
+
 bool agree(const Desc &desc, const Layout &a, const Layout &b, const Layout &d) {
   const uint64_t m = desc.transpose_a ? a.cols : a.rows, ka = desc.transpose_a ? a.rows : a.cols;
   const uint64_t n = desc.transpose_b ? b.rows : b.cols, kb = desc.transpose_b ? b.cols : b.rows;
@@ -180,29 +199,34 @@ int cublasLtMatmulAlgoGetHeuristic(void *, Desc *desc, Layout *a, Layout *b, Lay
   *count = 0;
   if (to_heuristic) return to_heuristic;
   if (!agree(*desc, *a, *b, *d) || preference->workspace == 0) return INVALID;
-  if (desc->epilogue == unsupported) return NOT_SUPPORTED;
+  if (desc->epilogue == unsupported || !countable(*a) || !countable(*b) || !countable(*d)) return NOT_SUPPORTED;
   for (; *count < std::min(asked, 4); ++*count, ++found) {
     found->algorithm[0] = 0x5ca1ab1e;
     found->algorithm[1] = preference->workspace;
+    std::copy_n(preference->alignment, 4, found->algorithm + 2);  // a kernel for matrices that lie so
     found->status = SUCCESS;
   }
   return SUCCESS;
 }
 
-// Whether cuBLASLt takes a call, which it says before it computes.
-int fake_status(void *, Desc *desc, const void *alpha, const void *, Layout *la, const void *, Layout *lb,
-                const void *beta, const void *c, Layout *, void *d, Layout *ld, const uint64_t *algorithm, void *,
+// Whether cuBLASLt takes a call, which it says before it computes. What a kernel would fail at is EXECUTION_FAILED.
+int fake_status(void *, Desc *desc, const void *alpha, const void *a, Layout *la, const void *b, Layout *lb,
+                const void *beta, const void *c, Layout *lc, void *d, Layout *ld, const uint64_t *algorithm, void *space,
                 size_t workspace, void *) {
   if (to_matmul) return to_matmul;
   if (desc->epilogue == refused_at_call) return NOT_SUPPORTED;
-  if (faults(*desc, *la)) return EXECUTION_FAILED;
-  if (desc->epilogue != NONE && workspace < algorithm[1] + SPARE) return EXECUTION_FAILED;
-  if (algorithm[0] != 0x5ca1ab1e || c != d || !agree(*desc, *la, *lb, *ld)) return INVALID;
-  const bool single = la->type != FLOAT64, fits = single ? desc->compute != 70 : desc->compute == 70;
-  if (lb->type != la->type || ld->type != la->type) return INVALID;
+  if (!space || uint64_t(space) % 256 || algorithm[0] != 0x5ca1ab1e || c != d) return INVALID;
+  if (!agree(*desc, *la, *lb, *ld) || lb->type != la->type || ld->type != la->type) return INVALID;
+  const bool single = la->type != FLOAT64;
+  const auto &computes = single ? OF_FLOAT32 : OF_FLOAT64;
   const double one = single ? *static_cast<const float *>(alpha) : *static_cast<const double *>(alpha);
   const double zero = single ? *static_cast<const float *>(beta) : *static_cast<const double *>(beta);
+  const bool fits = std::count(computes.begin(), computes.end(), desc->compute);
   if (!fits || desc->scale_type != (single ? FLOAT32 : FLOAT64) || one != 1 || zero != 0) return INVALID;
+  const bool as_preferred = aligned(a, *la, algorithm[2]) && aligned(b, *lb, algorithm[3]) &&
+                            aligned(c, *lc, algorithm[4]) && aligned(d, *ld, algorithm[5]);
+  if (!as_preferred || !vector_aligned(*desc, *ld) || faults(*desc, *la)) return EXECUTION_FAILED;
+  if (desc->epilogue != NONE && workspace < algorithm[1] + SPARE) return EXECUTION_FAILED;
   return SUCCESS;
 }
 
@@ -212,7 +236,7 @@ int cublasLtMatmul(void *handle, Desc *desc, const void *alpha, const void *a, L
   const int status = fake_status(handle, desc, alpha, a, la, b, lb, beta, c, lc, d, ld, algorithm, space, workspace,
                                  stream);
   if (status) return status;
-  const size_t item = la->type == FLOAT64 ? sizeof(double) : sizeof(float);
+  const size_t item = item_bytes(*la);
   for (int32_t k = 0; k < ld->count; k++) {
     Desc one_of = *desc;
     if (one_of.bias) one_of.bias = static_cast<char *>(desc->bias) + k * desc->bias_stride * item;

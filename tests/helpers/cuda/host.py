@@ -17,7 +17,7 @@ from typing import Any
 import array_api_compat.numpy
 import numpy as np
 import pytest
-from xpnet_cupy.cublaslt import CublasLt
+from xpnet_cupy.cublaslt import WORKSPACE_BYTES, CublasLt
 from xpnet_cupy.kernel_table import Parameter
 from xpnet_cupy.launcher import KERNELS, Launcher
 
@@ -273,9 +273,15 @@ def build_cublaslt(folder: Path) -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
 
 
-def host_cublaslt(folder: Path) -> CublasLt:
-    """A handle of it."""
-    return CublasLt(build_cublaslt(folder), lambda: 0, 0)
+class HostCublasLt(CublasLt):
+    """A handle of it, with a workspace of its own at a multiple of 256 bytes.
+
+    library : of `build_cublaslt`
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._memory = np.empty(WORKSPACE_BYTES + 256, np.uint8)
+        super().__init__(library, lambda: 0, -(-self._memory.ctypes.data // 256) * 256)
 
 
 def launching(launcher: HostLauncher) -> Callable[[Any], Any]:
