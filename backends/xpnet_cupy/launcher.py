@@ -162,9 +162,16 @@ class Launcher:
         """Open the lane around work that may be captured, for one thread at a time; it starts after
         the work that the caller requested.
 
-        The lane has a stream of its own, since the default stream cannot be captured.
+        The lane has a stream of its own, since the default stream cannot be captured. Raises
+        InputError where the caller captures its stream: the events of a step would be part of that
+        graph, and nothing could wait for them.
         """
         lane, caller = self.lane, self.cupy.cuda.get_current_stream()
+        if caller.is_capturing():
+            raise InputError(
+                "A network must be used on a stream that is not captured; the current stream is. "
+                "Train and predict outside of the capture: xpnet has CUDA graphs of its own."
+            )
         with lane.lock:
             lane.stream.wait_event(caller.record())
             try:

@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from helpers.cuda.checks import RULES, assert_same_arrays, both_steps, data, train
+from helpers.cuda.checks import (
+    RULES,
+    assert_same_arrays,
+    both_steps,
+    data,
+    train,
+    with_reference,
+)
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import POOL
 from helpers.cuda.host import HostLauncher, needs_compiler, run_kernel
@@ -316,6 +323,33 @@ def test_memory_may_be_freed_during_a_capture(backend: CupyBackend) -> None:
         arrays = [cupy.empty(100) for _ in range(3)]
         launcher.capture(arrays.clear)
     assert not arrays and POOL.freed_in_captures == 0
+
+
+USES: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "a prediction": lambda step, X, Y: step.forward(X),
+    "a loss": lambda step, X, Y: step.loss(X, Y),
+    "an epoch": lambda step, X, Y: step.epoch(X, Y, learning_rate=0.1, batch_size=9),
+    "a state": lambda step, X, Y: step.state(),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_capture_of_the_users_stream_takes_no_network_in(backend: CupyBackend, use: str) -> None:
+    """The events of a step would be part of the user's graph, and nobody could wait for them any
+    more. The step can be used afterwards.
+    """
+    spec, stream = NetworkSpec((7, 6, 4), ("relu",)), Stream(non_blocking=True)
+    step, reference = with_reference(backend.compile_step(spec))
+    host = data(spec, "indices")
+    X, Y = map(backend.asarray, host)
+    wanted = reference.forward(host[0])
+    np.testing.assert_allclose(step.forward(X).get(), wanted, rtol=1e-12)
+    with stream:
+        stream.begin_capture()
+        with pytest.raises(InputError, match="capture"):
+            USES[use](step, X, Y)
+        stream.end_capture()
+    np.testing.assert_allclose(step.forward(X).get(), wanted, rtol=1e-12)
 
 
 def test_memory_of_a_step_is_not_the_next_arrays_of_the_stream_it_was_made_on(

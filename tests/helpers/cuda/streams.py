@@ -154,6 +154,9 @@ class Stream:
         assert self.capture is None, "synchronised while capturing"
         self.run_until(self.asked)
 
+    def is_capturing(self) -> bool:
+        return self.capture is not None
+
     def begin_capture(self) -> None:
         assert self.non_blocking, "the default stream cannot be captured"
         assert self.capture is None, "a capture in a capture"
