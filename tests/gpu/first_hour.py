@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # which an isolated interpreter leaves out
-from claims import claims_table  # noqa: E402
+from claims import Seen, claims_table  # noqa: E402
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
@@ -362,12 +362,20 @@ def _read(path: Path) -> str:
 
 
 def _write_claims(output: Path, ended: dict[str, str]) -> None:
-    """claims.md: which sentences of the pages hold, by the parts and checks so far."""
-    has_run = not ended.get("seconds", "left out").startswith("left out")
-    said = _read(output / "seconds.txt") if has_run else ""
-    told = re.findall(r"^ +check (\d+) (ok|DIFFERS)", said, flags=re.MULTILINE)
+    """claims.md: which sentences of the pages hold, by the parts, checks and tests so far."""
+    said = {
+        name: _read(output / f"{name}.txt")
+        for name, how in ended.items()
+        if not how.startswith("left out")
+    }
+    told = re.findall(r"^ +check (\d+) (ok|DIFFERS)", said.get("seconds", ""), flags=re.MULTILINE)
     checks = {int(number): word == "ok" for number, word in told}
-    _write(output / "claims.md", claims_table(ended, checks))
+    tests: dict[str, str] = {}
+    for name, text in said.items():
+        if name.startswith("tests-"):
+            for test, how in re.findall(r"::(\w+)\S* (PASSED|FAILED|SKIPPED)\b", text):
+                tests[test] = "FAILED" if tests.get(test) == "FAILED" else how
+    _write(output / "claims.md", claims_table(Seen(ended, checks, tests)))
 
 
 def _folder_of(cards: str) -> str:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +34,61 @@ def test_importing_and_asking_for_the_backend_touches_no_device() -> None:
 
 
 def test_torch_tensors_are_taken_without_a_copy(backend: Any) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    if not torch.cuda.is_available():
-        pytest.skip("this PyTorch has no CUDA")
+    torch = card_of_torch()
     tensor = torch.arange(6.0, device="cuda").reshape(2, 3)
     assert backend.asarray(tensor).data.ptr == tensor.data_ptr()
 
 
 def test_jax_arrays_are_taken_without_a_copy(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    jax = card_of_jax(monkeypatch)
+    array = jax.numpy.arange(6.0)
+    assert backend.asarray(array).data.ptr == array.unsafe_buffer_pointer()
+
+
+def card_of_torch() -> Any:
+    """PyTorch, where it has a card; the test is skipped elsewhere."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
+    return torch
+
+
+def card_of_jax(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """JAX, where it has a card; the test is skipped elsewhere."""
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or it takes most of the card
     jax = pytest.importorskip("jax", reason="JAX is not installed")
     if jax.default_backend() != "gpu":
         pytest.skip("this JAX has no CUDA")
-    array = jax.numpy.arange(6.0)
-    assert backend.asarray(array).data.ptr == array.unsafe_buffer_pointer()
+    return jax
+
+
+def assert_trains_as_on_the_host(asarray: Callable[[Any], Any], compiled: str) -> None:
+    """Losses and predictions of a network on arrays of another library, of float32.
+
+    asarray : makes an array on the card of one on the host; compiled : is said of the step
+    """
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((200, 8)).astype("float32"), rng.integers(0, 3, 200)
+    losses, outputs = [], []
+    for convert in (asarray, np.asarray):
+        model = xpnet.FeedforwardNeuralNet(8, 16, 3, rng=np.random.default_rng(1), dtype="float32")
+        arrays = convert(X), convert(Y)
+        losses.append(model.fit(*arrays, epochs=4, batch_size=50, rng=1).loss)
+        outputs.append(model.predict(arrays[0]))
+        if convert is asarray:
+            assert compiled in model.why_ and model.device_ != "cpu"
+    host = outputs[0].cpu() if hasattr(outputs[0], "cpu") else outputs[0]
+    np.testing.assert_allclose(*losses, rtol=1e-4)  # a few hundred roundings of float32
+    np.testing.assert_allclose(np.asarray(host), outputs[1], rtol=1e-3, atol=1e-5)
+
+
+def test_torch_tensors_train_on_the_card() -> None:
+    torch = card_of_torch()
+    assert_trains_as_on_the_host(lambda array: torch.asarray(array, device="cuda"), "compile")
+
+
+def test_jax_arrays_train_on_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_trains_as_on_the_host(card_of_jax(monkeypatch).numpy.asarray, "jitted")
 
 
 def test_arrays_stay_cupys_through_layers_functions_and_models(

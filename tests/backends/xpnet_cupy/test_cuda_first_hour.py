@@ -498,36 +498,49 @@ DECIDING = {"cupy", "step", "smallest", "tests-step", "times", "tests-arrays"}
 """Parts that decide a claim of the pages."""
 
 
+DONE = "done after 3 s"
+
+
 @pytest.mark.parametrize(
-    ("ended", "checks", "outcome"),
+    ("ended", "checks", "tests", "outcome"),
     [
-        ({}, {}, "open: times, check 7"),
-        ({"times": "done after 3 s"}, {7: True}, "confirmed"),
-        ({"times": "done after 3 s"}, {}, "open: check 7"),
-        ({"times": "ended by the clock"}, {7: True}, "open: times"),
-        ({"times": "failed with exit code 1"}, {7: True}, "refuted by times"),
-        ({"times": "done after 3 s"}, {7: False}, "refuted by check 7"),
+        ("", {}, {}, "open: times, check 7, test_a"),
+        (DONE, {7: True}, {"test_a": "PASSED"}, "confirmed"),
+        (DONE, {}, {"test_a": "PASSED"}, "open: check 7"),
+        (DONE, {7: True}, {"test_a": "SKIPPED"}, "open: test_a"),
+        ("ended by the clock", {7: True}, {"test_a": "PASSED"}, "open: times"),
+        ("failed with exit code 1", {7: True}, {"test_a": "PASSED"}, "refuted by times"),
+        (DONE, {7: False}, {"test_a": "FAILED"}, "refuted by check 7, test_a"),
     ],
 )
-def test_a_claim_is_decided_by_its_parts_and_checks(
-    first_hour: Any, ended: dict[str, str], checks: dict[int, bool], outcome: str
+def test_a_claim_is_decided_by_its_parts_checks_and_tests(
+    first_hour: Any, ended: str, checks: dict[int, bool], tests: dict[str, str], outcome: str
 ) -> None:
     import claims
 
-    claim = claims.Claim("README.md", "a sentence.", ("times",), (7,))
-    assert claims.outcome(claim, ended, checks) == outcome
+    claim = claims.Claim("README.md", "a sentence.", ("times",), (7,), ("test_a",))
+    assert claims.outcome(claim, claims.Seen({"times": ended}, checks, tests)) == outcome
 
 
-def test_claims_follow_the_checks_that_a_part_told(
+def test_claims_follow_the_checks_and_tests_that_parts_told(
     first_hour: Any, tmp_path: Path, run_command: Any
 ) -> None:
     told = "      check 3 ok, 1 s\n      check 6 DIFFERS: slow, 2 s\n"
-    parts = [first_hour.Part("seconds", "", ["-c", f"print({told!r})"])]
+    tests = "a.py::test_jax_arrays_train_on_the_card PASSED [ 1%]\n"
+    tests += "".join(
+        f"a.py::test_torch_tensors_train_on_the_card[{case}] {how} [ 2%]\n"
+        for case, how in (("x", "FAILED"), ("y", "PASSED"))
+    )
+    parts = [
+        first_hour.Part("seconds", "", ["-c", f"print({told!r})"]),
+        first_hour.Part("tests-arrays", "", ["-c", f"print({tests!r})"]),
+    ]
     assert run_command(parts) == 0
     lines = (tmp_path / "out" / "claims.md").read_text(encoding="utf-8").splitlines()
     outcomes = {line.split(" | ")[1]: line.split(" | ")[2] for line in lines[3:]}
     assert outcomes["An epilogue with ReLU may turn NaN into 0."] == "confirmed |"
     assert outcomes["unless cuBLASLt splits it."] == "refuted by check 6 |"
+    assert outcomes["GPUs of NVIDIA included."].startswith("refuted by test_torch_tensors")
 
 
 @pytest.mark.repository
