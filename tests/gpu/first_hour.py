@@ -37,6 +37,7 @@ HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
 SECONDS, GRACE = 580, 15  # of a part at most, and what it is given to end by itself
 ANSWER = 10  # seconds in which a driver tells which cards there are
+REPORT = 60  # seconds in which the report of benchmarks is written
 MILESTONES = {10: "the claims of the pages are decided", 30: "times are written", 60: "peers, too"}
 """What is known so many minutes after the beginning: the limits of the parts add up to less."""
 SHORTEST = 20  # seconds for which a part is still begun
@@ -385,7 +386,16 @@ def _folder_of(cards: str) -> str:
 
 
 def _keep_benchmarks(measured: Path, folder: Path) -> None:
-    """Copy a report and its numbers to the folder of the card among the results."""
+    """Copy a report and its numbers to the folder of the card among the results. A run that was
+    killed has written its numbers, and no report of them.
+    """
+    numbers, report = measured / "results.json", measured / "report.md"
+    if numbers.exists() and (
+        not report.exists() or report.stat().st_mtime < numbers.stat().st_mtime
+    ):
+        command = [sys.executable, "-m", "xpnet_bench", "report", str(numbers), "-o", str(measured)]
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, check=False, cwd=ROOT, timeout=REPORT)
     for file in ("report.md", "results.json"):
         if (measured / file).exists():
             folder.mkdir(parents=True, exist_ok=True)

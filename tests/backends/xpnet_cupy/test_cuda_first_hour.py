@@ -10,6 +10,7 @@ import tarfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -570,6 +571,45 @@ def test_benchmarks_are_kept_under_the_name_of_the_card(
     (folder,) = results.iterdir()
     assert folder.name == "nvidia-h100-80gb-hbm3"
     assert sorted(path.name for path in folder.iterdir()) == ["report.md", "results.json"]
+
+
+WITH_PEERS = """
+import sys
+from pathlib import Path
+import numpy
+from helpers.made_up import run
+from xpnet_bench.jobs.gpu import gpu_jobs
+from xpnet_bench.measure.race import Lane
+from xpnet_bench.record import Record
+
+names = ("xpnet-cupy", "torch-cuda", "torch-cuda.compile", "torch-cuda.captured", "jax-cuda")
+asked = {"why": "the run was interrupted", "jobs": [job.name for job in gpu_jobs()]}
+folder = Path(sys.argv[1])
+folder.mkdir()
+record = Record(folder / "results.json", {**run(), "left_out": asked})
+lanes = {name: Lane(name, seconds=[1e-5 * (k + 1)] * 3, turns=3) for k, name in enumerate(names)}
+for job in gpu_jobs()[:2]:
+    record.add(job, lanes)
+"""
+
+
+def test_the_comparison_is_a_table_also_where_the_run_was_killed(
+    first_hour: Any, tmp_path: Path, run_command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes its numbers after each job, and its report at the end."""
+    for package in ("xpnet_bench.record", "jinja2", "matplotlib"):
+        pytest.importorskip(package, reason="the benchmarks are not installed")
+    monkeypatch.setattr(first_hour, "card", lambda: "GPU 0: NVIDIA H100 (UUID: GPU-1)\n")
+    monkeypatch.setattr(first_hour, "RESULTS", tmp_path / "results")
+    monkeypatch.setenv("PYTHONPATH", with_helpers(os.environ)["PYTHONPATH"])
+    code = f"{WITH_PEERS}\nimport os; os._exit(9)"
+    part = first_hour.Part("peers", "", ["-c", code, str(tmp_path / "out" / "bench")])
+    assert run_command([replace(part, measures=True)]) == 1
+    report = (tmp_path / "results" / "nvidia-h100" / "report.md").read_text(encoding="utf-8")
+    rows = [line for line in report.splitlines() if line.startswith("|")]
+    for name in ("xpnet-cupy", "torch-cuda.compile", "torch-cuda.captured", "jax-cuda"):
+        assert any(name in row for row in rows), name
+    assert "64-32-10 batch 128 float32" in report
 
 
 @pytest.mark.parametrize(
