@@ -18,24 +18,25 @@ from xpnet_bench.jobs.gpu import floor_seconds
 REPEATS = 20
 """Number of times that each rate is measured; the best one counts."""
 
+COPIED, SIDE = 1 << 28, 8192
+"""Numbers of a copy, 1 GiB of float32, and rows and columns of the factors of a product."""
+
 
 class CudaFloor(Contender):
-    """Seconds that are computed from rates: a copy of 1 GiB, square products of 8192 through
-    cuBLASLt.
-    """
+    """Seconds that are computed from rates: of a copy, and of square products through cuBLASLt."""
 
     def __init__(self, variant: str) -> None:
         super().__init__(variant)
-        source, n = cupy.zeros(1 << 28, dtype=cupy.float32), 8192
+        source = cupy.zeros(COPIED, dtype=cupy.float32)
         target = cupy.empty_like(source)
         seconds = _minimum_seconds(lambda: cupy.copyto(target, source))
         self.rates = {"bytes": 2 * source.nbytes / seconds}
-        values = numpy.random.default_rng(0).random((n, n), dtype=numpy.float32)
+        values = numpy.random.default_rng(0).random((SIDE, SIDE), dtype=numpy.float32)
         matrix = cupy.asarray(values)  # products of zeros would be faster
         for bits, name in PRECISIONS.items():
             launcher = Launcher(cupy, "float32", OPTIONS[bits])
             product = launcher.product(FORWARD, matrix, matrix, cupy.empty_like(matrix))
-            self.rates[name] = 2 * n**3 / _minimum_seconds(product)
+            self.rates[name] = 2 * SIDE**3 / _minimum_seconds(product)
 
     def facts(self) -> dict[str, str]:
         return {name: f"{rate / 1e12:.3g}e12 a second" for name, rate in self.rates.items()}

@@ -2,6 +2,7 @@
 say.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -119,6 +120,41 @@ def test_a_captured_step_is_the_eager_step(monkeypatch: pytest.MonkeyPatch) -> N
         probabilities.append(network.predict(arrays[0]).numpy())
     numpy.testing.assert_allclose(*probabilities, rtol=1e-5)
     assert networks[0].optimizer.defaults["fused"] and networks[0].optimizer.defaults["capturable"]
+
+
+@needs_compiler
+def test_rates_of_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a card copies and multiplies within a second, by its own clock: over the stand-in a
+    millisecond and one for each call; a product is a call.
+    """
+    with cupy_on_host.installed():
+        floor = import_module("xpnet_bench.contenders.gpu_floor")
+        monkeypatch.delitem(sys.modules, floor.__name__)  # which holds the stand-in
+        monkeypatch.setattr(floor, "COPIED", 1000)
+        monkeypatch.setattr(floor, "SIDE", 8)
+        card = floor.CudaFloor("")
+    assert card.rates.pop("bytes") == pytest.approx(2 * 4000 / 1e-3)
+    products = dict.fromkeys(("float32", "TF32", "bfloat16"), 2 * 8**3 / 2e-3)
+    assert card.rates == pytest.approx(products)
+    assert card.facts()["TF32"] == "5.12e-07e12 a second"
+
+
+@needs_compiler
+@pytest.mark.parametrize("shape", [(8, 10), (3, 300)])
+def test_the_loss_of_a_card_has_the_answer_of_numpy(shape: tuple[int, int]) -> None:
+    job, answers = gpu.cross_entropy_job(*shape), []
+    with cupy_on_host.installed():
+        from xpnet_bench.contenders.plain_numpy import PlainNumpy
+        from xpnet_bench.contenders.xpnet_models import Xpnet
+
+        contenders = Xpnet("cupy"), PlainNumpy("")
+        try:
+            for contender in contenders:
+                task = contender.make_cross_entropy(job)
+                answers.append([*task.answer(task.call())])
+        finally:
+            contenders[0].close()
+    assert len(answers[0]) > 1 and answers[0] == pytest.approx(answers[1], rel=1e-5)
 
 
 def test_floors() -> None:

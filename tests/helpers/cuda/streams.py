@@ -215,6 +215,10 @@ class Event:
         """What was asked for before is done."""
         self.stream.run_until(self._count)
 
+    def calls_since(self, start: "Event") -> int:
+        """What the stream was asked for between two events."""
+        return self._count - start._count
+
 
 _thread = threading.local()
 _default_streams: dict[int, Stream] = {}
