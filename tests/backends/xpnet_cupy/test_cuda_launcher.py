@@ -128,6 +128,18 @@ def test_a_captured_step_gives_the_references_answers(backend: CupyBackend, dtyp
     np.testing.assert_allclose(probabilities.get(), wanted, rtol=rtol, atol=rtol)
 
 
+def test_smaller_batches_leave_the_graphs_of_larger_ones(backend: CupyBackend) -> None:
+    """They take the first rows of the memory that is there."""
+    spec, X, Y = spec_and_data("float32")
+    step: Any = backend.compile_step(spec)
+    arrays = backend.asarray(X), backend.asarray(Y)
+    for batch in (9, 4):
+        train(step, *arrays, batch=batch)
+    made = Graph.made
+    train(step, *arrays, batch=9)
+    assert Graph.made == made
+
+
 def graphs_of(step: Any) -> list[Graph]:
     """The graphs that the step trains by."""
     graphs = [getattr(run, "__self__", None) for run in step._training_runs.graphs.values()]

@@ -109,6 +109,35 @@ def test_cublaslt_of_cupys_own_major_version_is_taken(
     cublaslt.find_cublaslt.cache_clear()
 
 
+@pytest.mark.parametrize("folder", ["a wheel's", ""])
+def test_cublaslt_of_a_wheel_on_pythons_path_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
+) -> None:
+    """Where neither the loader nor cuda-pathfinder knows it; an empty entry of the path is the
+    current folder.
+    """
+    library = tmp_path / "nvidia" / "cu13" / "lib" / "libcublasLt.so.13"
+    library.parent.mkdir(parents=True)
+    library.touch()
+
+    def load(path: str) -> Any:
+        if not Path(path).exists():
+            raise OSError(path)
+        return SimpleNamespace(path=path, cublasLtGetVersion=Version())
+
+    class Version:
+        def __call__(self) -> int:
+            return 130201
+
+    monkeypatch.chdir(tmp_path if not folder else "/")
+    monkeypatch.setattr("ctypes.CDLL", load)
+    monkeypatch.setattr(sys, "path", [str(tmp_path) if folder else ""])
+    monkeypatch.setitem(sys.modules, "cuda", None)
+    cublaslt.find_cublaslt.cache_clear()
+    assert Path(cublaslt.find_cublaslt(13).path).samefile(library)
+    cublaslt.find_cublaslt.cache_clear()
+
+
 @needs_compiler
 class TestCublasLt:
     """cuBLASLt's interface, as a strict stand-in on the host takes it."""
