@@ -84,8 +84,8 @@ class CupyBackend:
         return self._cupy.asnumpy(array)
 
     def synchronize(self) -> None:
-        """Wait for the device."""
-        with self.on_device() as device:
+        """Wait for the device, and first for a step that another thread is capturing."""
+        with self.on_device() as device, cuda.lane(self._cupy, device.id).lock:
             device.synchronize()
 
     def device(self, array: Array) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from xpnet.errors import DeviceMemoryError
 from xpnet_cupy import cublaslt
@@ -20,6 +20,17 @@ OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY
 
 Stream = Any
 """A stream of CuPy, which is not imported here."""
+
+
+class CudaGraph(Protocol):
+    """A CUDA graph of CuPy."""
+
+    def upload(self, stream: Stream) -> None:
+        """Take its memory on the card."""
+
+    def launch(self) -> None:
+        """Launch it on the current stream."""
+
 
 P = ParamSpec("P")
 T = TypeVar("T")

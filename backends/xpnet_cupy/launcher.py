@@ -32,6 +32,9 @@ MAX_INT = 2**31 - 2**20
 difference to 2^31 at once, so that none becomes negative behind the last item.
 """
 
+INVALID_CAPTURE = 901
+"""cudaErrorStreamCaptureInvalidated."""
+
 KERNELS = read_kernels(cuda.SOURCE)
 """The parameters of each kernel, in order."""
 
@@ -133,25 +136,49 @@ class Launcher:
         pointers = [0 if array is None else self.address(array) for array in (vector, mask)]
         return self.lane.lt.prepare(product, self.precision, matrices, *pointers)
 
-    def capture(self, run: Launch) -> Launch:
-        """Capture the launches of ``run`` in a CUDA graph; returns what launches the graph.
+    def capture(self, run: Launch) -> Launch | None:
+        """Capture the launches of ``run`` in a CUDA graph; returns what launches the graph, or None
+        where another thread waits for the whole device meanwhile, again and again: that invalidates
+        every capture on it (CUDA programming guide, Prohibited and Unhandled Operations).
 
         ``run`` must have run once before. The graph takes its memory on the card here.
         """
-        captures = self.lane.captures
         with cuda.memory_errors(self.cupy):
-            with cuda.entered(self.cupy, captures):
-                captures.begin_capture()
-                try:
-                    run()
-                except BaseException:
-                    # A capture that went wrong ends with an error of its own.
-                    with suppress(self.cupy.cuda.runtime.CUDARuntimeError):
-                        captures.end_capture()
-                    raise
-                graph = captures.end_capture()
+            with cuda.entered(self.cupy, self.lane.captures):
+                graph = self._captured(run, is_last=False) or self._captured(run, is_last=True)
+            if graph is None:
+                return None
             graph.upload(self.cupy.cuda.get_current_stream())
         return graph.launch
+
+    def _captured(self, run: Launch, *, is_last: bool) -> cuda.CudaGraph | None:
+        """Return the graph of ``run`` on the current stream, or None where the capture has become
+        invalid. What ``run`` raises in an invalid capture may follow from that: it is raised if it
+        comes in the last attempt, too.
+        """
+        captures = self.lane.captures
+        captures.begin_capture()
+        try:
+            run()
+        except BaseException as error:
+            is_invalid = False
+            # A capture that went wrong ends with an error of its own.
+            with suppress(self.cupy.cuda.runtime.CUDARuntimeError):
+                is_invalid = self._ended(captures) is None
+            is_by_cuda = getattr(error, "status", None) == INVALID_CAPTURE
+            if is_invalid and isinstance(error, Exception) and (is_by_cuda or not is_last):
+                return None
+            raise
+        return self._ended(captures)
+
+    def _ended(self, captures: cuda.Stream) -> cuda.CudaGraph | None:
+        """End a capture; returns its graph, or None where it had become invalid."""
+        try:
+            return captures.end_capture()
+        except self.cupy.cuda.runtime.CUDARuntimeError as error:
+            if error.status == INVALID_CAPTURE:
+                return None
+            raise
 
     def mark(self) -> Any:
         """Mark the work requested so far; the mark's ``synchronize`` waits for it."""

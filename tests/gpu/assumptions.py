@@ -9,6 +9,7 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -503,6 +504,50 @@ def launch_limits(small: bool) -> Iterator[str]:
         raise Differs("; ".join(tight))
 
 
+def captures_by_others(small: bool) -> Iterator[str]:
+    """A capture by the user, and captures while another thread waits for the device."""
+    step, X, Y = made((20, 16, 4), 64)
+    wanted, stream = cupy.asnumpy(step.forward(X)), cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        try:
+            step.forward(X)
+            refusal = ""
+        except xpnet.InputError as error:
+            refusal = str(error)
+        stream.end_capture()
+    yield f"in a capture by the user: {refusal or 'nothing was said'}"
+    if not refusal or not np.array_equal(cupy.asnumpy(step.forward(X)), wanted):
+        raise Differs("the step is not usable after a capture by the user")
+    is_over, refused = threading.Event(), 0
+
+    def wait() -> None:
+        nonlocal refused
+        while not is_over.is_set():
+            try:
+                cupy.cuda.Device().synchronize()
+            except cupy.cuda.runtime.CUDARuntimeError:
+                refused += 1
+
+    ends = []
+    for is_disturbed in (False, True):
+        step, _, _ = made((20, 16, 4), 1)
+        other = threading.Thread(target=wait)
+        if is_disturbed:
+            other.start()
+        for batch in range(2, 5 if small else 40):  # each size has graphs of its own
+            for _ in range(2):
+                step.epoch(X, Y, learning_rate=1e-3, batch_size=batch)
+        is_over.set()
+        if is_disturbed:
+            other.join()
+        is_over.clear()
+        ends.append(cupy.asnumpy(step.params.flat))
+    yield f"{refused} waits were refused"
+    if not np.array_equal(*ends):
+        raise Differs("the parameters are other ones where a thread waits for the device")
+
+
 CHECKS = (
     Check(
         "NVRTC and cuBLASLt of CuPy's CUDA are there; pinned memory has one address",
@@ -587,6 +632,12 @@ CHECKS = (
         "a kernel reads addresses from memory that has another owner",
         "`EpochMemory.__del__` in memory.py",
         dropped_steps,
+    ),
+    Check(
+        "a step survives captures by the user, and threads that wait for the device",
+        "a training ends with an error of CUDA because of what other threads do",
+        "`Launcher.stream` and `Launcher.capture` in launcher.py",
+        captures_by_others,
     ),
 )
 

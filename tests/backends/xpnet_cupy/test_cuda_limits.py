@@ -23,7 +23,7 @@ from helpers.cuda.checks import (
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import POOL
 from helpers.cuda.host import HostLauncher, needs_compiler, run_kernel
-from helpers.cuda.streams import Stream
+from helpers.cuda.streams import CudaError, Device, Stream
 from helpers.programs import with_helpers
 from xpnet_cupy import CupyBackend
 from xpnet_cupy.launcher import KERNELS, Launcher
@@ -370,6 +370,70 @@ def test_memory_of_a_step_is_not_the_next_arrays_of_the_stream_it_was_made_on(
     with made_on:
         following = [cupy.empty(size, np.uint8) for size in sizes.values() for _ in range(8)]
     assert not set(sizes) & {array.data.ptr for array in following}
+
+
+@pytest.mark.parametrize(
+    ("moment", "times"),
+    [
+        *(("begin_capture", 1), ("begin_capture", 2)),
+        *(("end_capture", 1), ("end_capture", 2)),
+        ("ask", 1),  # between a kernel and a product
+    ],
+)
+def test_another_thread_may_wait_for_the_device_during_a_capture(
+    backend: CupyBackend, monkeypatch: pytest.MonkeyPatch, moment: str, times: int
+) -> None:
+    """Which invalidates every capture on it: the batches are captured again. If that is disturbed,
+    too, they run without a graph, and the next epoch captures them.
+    """
+    spec, original = NetworkSpec((7, 6, 4), ("relu",)), getattr(Stream, moment)
+    problems: list[str] = []
+
+    def wait() -> None:
+        try:
+            Device().synchronize()
+        except CudaError as error:
+            problems.append(str(error))
+
+    def disturbed(stream: Stream, *arguments: Any) -> Any:
+        if moment != "end_capture":
+            original(stream, *arguments)
+        is_due = moment != "ask" or len(stream.capture or ()) == 2
+        if is_due and len(problems) < times:
+            other = threading.Thread(target=wait)
+            other.start()
+            other.join()
+        return original(stream) if moment == "end_capture" else None
+
+    step, reference = with_reference(backend.compile_step(spec))
+    host = data(spec, "indices")
+    X, Y = map(backend.asarray, host)
+    monkeypatch.setattr(Stream, moment, disturbed)
+    losses = []
+    for k in range(4):
+        options = {"learning_rate": 0.1, "batch_size": 9}
+        losses.append([step.epoch(X, Y, **options), reference.epoch(*host, **options)])
+        captured = any(run is not None for run in step._training_runs.graphs.values())
+        assert captured == (k >= times)
+    assert len(problems) == times and "not permitted" in problems[0]
+    np.testing.assert_allclose(*zip(*losses, strict=True), rtol=1e-12)
+
+
+def test_a_thread_that_waits_for_the_device_waits_for_a_capture_first(
+    backend: CupyBackend,
+) -> None:
+    waited: list[bool] = []
+    launcher = Launcher(cupy, "float32")
+    other = threading.Thread(target=lambda: waited.append(backend.synchronize() is None))
+
+    def run() -> None:
+        other.start()
+        other.join(0.2)  # it ends here where nothing holds it back
+
+    with launcher.stream():
+        assert launcher.capture(run) is not None
+    other.join(60)
+    assert waited == [True]
 
 
 def test_threads_that_use_a_device_first_at_the_same_time_share_a_lane(

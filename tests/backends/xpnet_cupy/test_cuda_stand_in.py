@@ -10,7 +10,7 @@ from helpers.cuda.checks import with_reference
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import Array, OutOfMemoryError
 from helpers.cuda.host import needs_compiler
-from helpers.cuda.streams import Device, Event, Stream
+from helpers.cuda.streams import CudaError, Device, Event, Stream
 from xpnet_cupy import CupyBackend
 from xpnet_numpy import NumpyBackend
 
@@ -92,7 +92,6 @@ IN_A_CAPTURE: dict[str, Callable[[Any, Event], Any]] = {
     "a copy to the host": lambda array, _: array.get(),
     "a copy from the host": lambda array, _: cupy.asarray(HOST),
     "a wait for the stream": lambda array, _: cupy_on_host.current().synchronize(),
-    "a wait for the device": lambda array, _: Device().synchronize(),
     "a wait for an event": lambda array, event: event.synchronize(),
     "a wait for another stream": lambda array, event: Stream().wait_event(event),
     "a kernel that is loaded": lambda array, _: _module().get_function("finish"),
@@ -108,6 +107,19 @@ def test_a_capture_refuses(what: str) -> None:
         with pytest.raises(AssertionError, match="captur"):
             IN_A_CAPTURE[what](array, stream.record())
         stream.end_capture()
+
+
+def test_a_wait_for_the_device_fails_and_invalidates_its_captures() -> None:
+    stream = Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        with Device(1):
+            Device().synchronize()  # another device
+        with pytest.raises(CudaError, match="not permitted when stream is capturing"):
+            Device().synchronize()
+        with pytest.raises(CudaError, match="previous error during capture"):
+            stream.end_capture()
+    Device().synchronize()
 
 
 WAITS: dict[str, Callable[[Stream], bool]] = {

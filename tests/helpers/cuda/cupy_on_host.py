@@ -96,6 +96,9 @@ def _by_value(argument: Any) -> Any:
     return argument
 
 
+EXECUTION_FAILED = 13  # cublasStatus_t
+
+
 class CublasLtLibrary:
     """The stand-in for cuBLASLt, whose products are captured like kernels."""
 
@@ -109,6 +112,8 @@ class CublasLtLibrary:
     def cublasLtMatmul(self, *arguments: Any) -> int:
         stream, workspace = arguments[-1].value, arguments[-3].value
         assert stream == current().ptr, "a product on another stream"
+        if current().is_invalid:
+            return EXECUTION_FAILED
         if current().capture is None:  # a captured product writes when its graph is launched
             self.workspaces.setdefault(workspace, set()).add(stream)
         status = self._library.fake_status(*arguments)

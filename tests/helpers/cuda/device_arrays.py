@@ -105,7 +105,7 @@ class Pool:
         """Give the free memory back to the driver, once the devices have done all work."""
         self.emptied += 1
         for number in range(COUNT):
-            Device(number).synchronize()
+            Device(number).finish()
         for free in self._free.values():
             for items in free:
                 items.fill(GARBAGE)

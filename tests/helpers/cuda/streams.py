@@ -30,6 +30,8 @@ class CudaError(RuntimeError):
 MESSAGES = {
     2: "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
     700: "cudaErrorIllegalAddress: an illegal memory access was encountered",
+    900: "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing",
+    901: "operation failed due to a previous error during capture",
 }
 """What CUDA says of a status."""
 
@@ -81,9 +83,23 @@ class Device:
         return f"<CUDA Device {self.id}>"
 
     def synchronize(self) -> None:
+        """Wait for all streams. A capture on the device, of any thread, is an error of this call,
+        and invalid from then on.
+        """
+        answer()
+        streams = [stream for stream in list(Stream.living) if stream.device == self.id]
+        captured = [stream for stream in streams if stream.capture is not None]
+        for stream in captured:
+            stream.is_invalid = True
+        if captured:
+            raise CudaError(900)
+        self.finish()
+
+    def finish(self) -> None:
+        """Do what the streams were asked for, captures or not: what a call waits for by itself."""
         for stream in list(Stream.living):
             if stream.device == self.id:
-                stream.synchronize()
+                stream.run_until(stream.asked)
 
 
 class Graph:
@@ -120,6 +136,7 @@ class Stream:
         self.device = Device().id
         self.non_blocking, self.ptr = non_blocking, id(self)
         self.capture: list[Callable[[], object]] | None = None  # the calls so far
+        self.is_invalid = False  # the capture
         self._queue: deque[Callable[[], object]] = deque()
         self.asked = self.done_calls = 0
 
@@ -160,11 +177,13 @@ class Stream:
     def begin_capture(self) -> None:
         assert self.non_blocking, "the default stream cannot be captured"
         assert self.capture is None, "a capture in a capture"
-        self.capture = []
+        self.capture, self.is_invalid = [], False
 
     def end_capture(self) -> Graph:
         calls, self.capture = self.capture, None
         assert calls is not None, "no capture was begun"
+        if self.is_invalid:
+            raise CudaError(901)
         if Failing.instantiate:
             raise CudaError(Failing.instantiate)
         return Graph(calls)
@@ -174,6 +193,8 @@ class Stream:
         assert self.device == Device().id, "a stream of another device"
         if self.capture is None:
             self._enqueue(call)
+        elif self.is_invalid:
+            raise CudaError(901)
         else:
             self.capture.append(call)
 
