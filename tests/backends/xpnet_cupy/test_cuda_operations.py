@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cuda.checks import assert_close, assert_row_losses, backward_bias, draw, run
+from helpers.cuda.checks import (
+    assert_close,
+    assert_row_losses,
+    assert_takes_any_address,
+    backward_bias,
+    draw,
+    run,
+)
 from helpers.cuda.host import HostLauncher, launching, needs_compiler
 from helpers.updates import buffers_of, numbers_of
 from xpnet_cupy import launches
@@ -270,6 +277,11 @@ def test_adams_first_moments_are_right_to_a_few_roundings(
         (v, exact_v),
     ):  # two products, and the constant's own rounding
         np.testing.assert_allclose(moment, exact, rtol=4 * np.finfo(dtype).eps)
+
+
+def test_slices_lie_where_no_pack_does(launcher: HostLauncher) -> None:
+    """A card ends a kernel that reads 16 bytes at an address that 16 does not divide."""
+    assert_takes_any_address(launcher)
 
 
 def test_zero_rows(launcher: HostLauncher, dtype: str) -> None:

@@ -19,6 +19,7 @@ from helpers.cuda.checks import (
     assert_parts_agree,
     assert_row_losses,
     assert_same_gradient,
+    assert_takes_any_address,
     assert_weighted_epochs_agree,
     backward_bias,
     data,
@@ -195,6 +196,10 @@ MUTATIONS: dict[str, tuple[Any, ...]] = {
     "the first shuffle round is missing": ("int distance = 16", "int distance = 8"),
     "every second shuffle round is missing": ("distance /= 2", "distance /= 4"),
     "the second half of a warp is not in the mask": ("0xffffffffu", "0xffffu"),
+    "packs are taken where they do not lie whole": (
+        "% (PACK * sizeof(T)) == 0",
+        "% sizeof(T) == 0",
+    ),
     "all labels are the first": ("label = labels[source]", "label = labels[0]"),
     "all columns have the first bias": ("bias[col]", "bias[0]"),
     "all row losses go to the first": ("row_loss[row] +=", "row_loss[0] +="),
@@ -298,6 +303,7 @@ def battery(library: Any, *, reversed: bool) -> None:
         replace(spec, rule=RULES["sgd"]), launcher, weighted=False, norm=100.0
     )
     assert_infers_in_blocks(launcher)
+    assert_takes_any_address(launcher)
     spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)
     assert_same_gradient(spec, launcher, *data(spec, "indices"), part=BatchPart(40.0, first_row=5))
     for placed in (False, True):

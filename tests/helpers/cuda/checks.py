@@ -109,6 +109,37 @@ def draw(shape: tuple[int, ...], dtype: str, scale: float = 5) -> Any:
     return (np.random.default_rng(shape).standard_normal(shape) * scale).astype(dtype)
 
 
+def shifted(launcher: HostLauncher, array: Any) -> Any:
+    """A C-contiguous copy whose address no pack divides, as a slice of a user's array may have."""
+    one_more = launcher.xp.guarded(np.concatenate([np.zeros(1, array.dtype), array.ravel()]))
+    return one_more[1:].reshape(array.shape)
+
+
+def assert_takes_any_address(launcher: HostLauncher) -> None:
+    """Activations, updates and gathers of arrays that packs would divide, had they the address."""
+    x, bias = draw((5, 8), launcher.dtype), draw((8,), launcher.dtype)
+    kernels = table(launching(launcher))
+    for relu, added in (("relu", ()), ("bias_relu", (bias,))):
+        given = [shifted(launcher, array) for array in (x, *added)]
+        wanted = getattr(ops, relu)(*(array.astype(np.float64) for array in (x, *added)))
+        assert_close(kernels[relu].launch(*given), wanted, launcher.dtype)
+    arrays = [draw((3, 8 + k), launcher.dtype)[:, :8] ** 2 for k in range(4)]
+    wanted = ops.adam_update(*(a.astype(np.float64) for a in arrays), learning_rate=0.1, t=2)
+    for which in range(4):
+        given = [
+            shifted(launcher, a) if k == which else launcher.xp.guarded(a)
+            for k, a in enumerate(arrays)
+        ]
+        found = kernels["adam_update"].launch(*given, learning_rate=0.1, t=2)
+        for one, other in zip(found, wanted, strict=True):
+            assert_close(one, other, launcher.dtype)
+    spec = NetworkSpec((8, 4), (), dtype=launcher.dtype)
+    X, Y = data(spec, "indices")
+    step, reference = both_steps(spec, launcher)
+    losses = step.loss(shifted(launcher, X), Y), reference.loss(X, Y)
+    np.testing.assert_allclose(*losses, rtol=LOSS_TOLERANCES[launcher.dtype])
+
+
 class HostBackend(NumpyBackend):
     """NumPy arrays that lie between guards."""
 

@@ -3,8 +3,8 @@
 // The scheduler is made to be unkind. It runs one warp as far as it can go before it looks at the next, so that a warp
 // that is not held back by a barrier is far ahead of the others; and it goes through warps and lanes in the order it is
 // told, so that code which relies on an order is caught by the other one. Threads that wait for each other at different
-// barriers are an error, as is a shuffle from a lane that is not there or that its mask does not name, and a grid or a block
-// that CUDA refuses.
+// barriers are an error, as is a shuffle from a lane that is not there or that its mask does not name, a misaligned
+// address, and a grid or a block that CUDA refuses.
 //
 // With -fsanitize=thread every fiber is one of ThreadSanitizer's, and memory is in order where CUDA orders it: at
 // __syncthreads and at a launch; a shuffle orders nothing. So an access within a block that comes before another by luck
@@ -258,6 +258,15 @@ UNSEEN static void barrier(int number) {
 }
 
 }  // namespace host
+
+#ifndef __SANITIZE_THREAD__
+// What the compiler calls, by -fsanitize=alignment, before a read or a write at an address that is no multiple of what
+// its type asks for: a card ends the kernel there.
+extern "C" void __ubsan_handle_type_mismatch_v1(void *, unsigned long) {
+  host::error = "a misaligned address";
+  host::wait(host::DONE);
+}
+#endif
 
 // Gives what has been counted since it was last asked.
 extern "C" void take_counts(unsigned long long *to) {
