@@ -470,22 +470,28 @@ class TestOutOfMemory:
             assert self.epoch(step, backend) == pytest.approx(wanted, rel=1e-5)
         assert not graphs_of(step)
 
+    @pytest.mark.parametrize(("status", "attempts"), [(901, 2), (999, 1)])
     def test_what_a_capture_ends_with_does_not_hide_its_cause(
-        self, monkeypatch: pytest.MonkeyPatch
+        self, monkeypatch: pytest.MonkeyPatch, status: int, attempts: int
     ) -> None:
-        """CUDA ends a capture that went wrong with an error of its own."""
+        """CUDA ends a capture that went wrong with an error of its own; one that has become invalid
+        is tried again.
+        """
+        runs = []
 
         def end(stream: Stream) -> Graph:
             stream.capture = None
-            raise CudaError(901)
+            raise CudaError(status)
 
         def run() -> None:
+            runs.append(1)
             raise BackendError("the cause")
 
         monkeypatch.setattr(Stream, "end_capture", end)
         launcher = Launcher(cupy, "float32")
         with launcher.stream(), pytest.raises(BackendError, match="the cause"):
             launcher.capture(run)
+        assert len(runs) == attempts
 
     def test_other_failures_are_not_taken_for_it(
         self, step: Any, backend: CupyBackend, told: Any
