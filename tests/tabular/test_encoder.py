@@ -419,3 +419,19 @@ def test_dates_that_a_frame_holds_as_text_are_dates() -> None:
     # predicted.
     words = xpnet.TableEncoder().fit(pandas.DataFrame({"day": [*text, "never"]}))
     assert words.transform(pandas.DataFrame({"day": text[:1]})).sum() == 1
+
+
+def test_a_refused_fit_leaves_the_encoder_as_it_was(
+    frame: pandas.DataFrame, y: numpy.ndarray
+) -> None:
+    encoder = TableEncoder().fit(frame, y)
+    encoded, facts = encoder.transform(frame), dict(vars(encoder))
+    with pytest.raises(ValueError, match="must vary"):
+        encoder.fit({"only": numpy.ones(9), "another": ["a"] * 9})
+    assert vars(encoder).keys() == facts.keys()
+    assert (encoder.n_features_in_, encoder.notes_, encoder.left_out_) == (
+        len(frame.columns),
+        facts["notes_"],
+        facts["left_out_"],
+    )
+    assert numpy.array_equal(encoder.transform(frame), encoded)

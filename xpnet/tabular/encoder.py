@@ -4,20 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy
 from numpy.random import RandomState
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import (
-    check_consistent_length,
-    check_is_fitted,
-    column_or_1d,
-)
+from sklearn.utils.validation import check_is_fitted
 
 from xpnet.data.cells.forms import ColumnForm, LearnedForm
-from xpnet.errors import InputError, did_you_mean, warn_user
+from xpnet.errors import InputError, warn_user
 from xpnet.learning.parameters import (
     ARRAY_LIKE,
     COUNT,
@@ -28,20 +23,21 @@ from xpnet.learning.parameters import (
 )
 from xpnet.learning.scikit_learn import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from xpnet.tabular.columns.frames import table_of
+from xpnet.tabular.columns.named_columns import categorical_columns, plain_columns
 from xpnet.tabular.columns.reading import (
     ReadingRules,
     form_of_later_rows,
     learn_table,
     read_table,
 )
-from xpnet.tabular.columns.records import ColumnKind, Table, enumerated
+from xpnet.tabular.columns.records import ColumnKind, Table
 from xpnet.tabular.encodings.column_fit import ColumnFit, choose_scaling
 from xpnet.tabular.encodings.encoding import Encoding, UnusualValues
-from xpnet.tabular.encodings.encoding_target import Target
+from xpnet.tabular.encodings.encoding_target import encoding_target
 from xpnet.tabular.encodings.table import indices_by_class
 from xpnet.tabular.encodings.target_means import ColumnMeans
 from xpnet.tabular.encodings.training_inputs import InputMeans, TrainingInputs
-from xpnet.tabular.rows.division import RowLinks, links_of
+from xpnet.tabular.rows.division import links_of
 from xpnet.typing import ArrayLike, TableLike
 
 if TYPE_CHECKING:
@@ -49,6 +45,13 @@ if TYPE_CHECKING:
 
 CATEGORICAL_FEATURES = ARRAY_LIKE, {"auto", "from_dtype"}
 """The values that ``categorical_features`` may have."""
+
+
+class _FittedRows(NamedTuple):
+    """The rows that an encoder was fitted to. means : the outputs that are mean targets"""
+
+    table: Table
+    means: list[InputMeans]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -333,7 +336,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             The encoded rows, (rows, outputs) float32, and the means of their values.
         """
         table, means = self._fit(X, y, groups, time)
-        return TrainingInputs(self.encoded(table), self._means_of_inputs(means))
+        return TrainingInputs(self.encoded(table), means)
 
     def fit_means(
         self,
@@ -362,8 +365,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         list of InputMeans
             The outputs that are mean targets, and their values for the rows of the table.
         """
-        _, means = self._fit(X, y, groups, time)
-        return self._means_of_inputs(means)
+        return self._fit(X, y, groups, time).means
 
     def _means_of_inputs(self, means: dict[int, ColumnMeans]) -> list[InputMeans]:
         """Return the outputs that are mean targets. means : by the index of their column"""
@@ -380,19 +382,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         y: ArrayLike | None,
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
-    ) -> tuple[Table, dict[int, ColumnMeans]]:
-        """Fit; return the table, and the mean targets of values by the index of their column."""
+    ) -> "_FittedRows":
+        """Fit; return the rows of the table, and the mean targets of their values."""
         check_parameters(self)
         table = table_of(X)
         rules = self._rules_of(table)
         table, forms, notes = learn_table(table, rules)
-        self.notes_: dict[str, str] = notes
-        self.n_features_in_: int = len(table.columns)
-        self._labels = table.labels
-        self.__dict__.pop("feature_names_in_", None)
-        if table.named:
-            self.feature_names_in_: numpy.ndarray = numpy.array(table.names, dtype=object)
-        target = self._target(y, links_of(table, groups, time, table.rows), table.rows)
+        random_state = check_random_state(self.random_state)
+        links = links_of(table, groups, time, table.rows)
+        target = encoding_target(y, self.task, table.rows, links, random_state)
         if self.binning == "tree" and target.task is None:
             raise InputError("Bins of a tree need a target: pass y, or leave binning='quantile'.")
         kinds = [
@@ -406,7 +404,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             bins=self.bins,
             tree_target=target if self.binning == "tree" else None,
         )
-        plain = self._plain_columns(table, kinds)
         column_fit = ColumnFit(
             table,
             target,
@@ -414,38 +411,24 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             min_frequency=self.min_frequency,
             max_categories=self.max_categories,
             uses_free_text=self.text_features == "on",
-            plain=plain,
+            plain=plain_columns(self.plain_numbers, table, kinds),
         )
-        self._fit_columns(column_fit, kinds)
+        learned = column_fit.learn(kinds)
+        # A refused fit leaves the encoder as it was: nothing above has changed it.
+        self.notes_: dict[str, str] = notes
+        self.n_features_in_: int = len(table.columns)
+        self._labels = table.labels
+        self.__dict__.pop("feature_names_in_", None)
+        if table.named:
+            self.feature_names_in_: numpy.ndarray = numpy.array(table.names, dtype=object)
+        self.left_out_: dict[str, str] = learned.left_out
+        self.encodings_: list[Encoding] = learned.encodings
+        self.added_: dict[str, str] = learned.added
         self.forms_: dict[int, ColumnForm] = {
             encoding.column: encoding.later_form(forms[encoding.column])
             for encoding in self.encodings_
         }
-        return table, column_fit.means
-
-    def _plain_columns(self, table: Table, kinds: Sequence[ColumnKind]) -> frozenset[int]:
-        """Return the indices of the columns that `plain_numbers` names.
-
-        Raises InputError for a column that is missing, or holds no numbers.
-        """
-        plain = set()
-        for name in self.plain_numbers:
-            index = table.names.index(name) if isinstance(name, str) and name in table.names else -1
-            if not isinstance(name, str) and name < len(kinds):
-                index = int(name)
-            if index < 0:
-                raise InputError(
-                    f"Monotonic columns must be columns of X; got {name!r}. "
-                    f"{did_you_mean(name, table.names) or 'Correct it.'}"
-                )
-            if kinds[index].kind != "number":
-                raise InputError(
-                    f"Monotonic columns must hold numbers; got {table.names[index]!r}, which holds "
-                    f"{kinds[index].kind} values of {kinds[index].type_name}. Leave it out, or "
-                    "convert it to numbers."
-                )
-            plain.add(index)
-        return frozenset(plain)
+        return _FittedRows(table, self._means_of_inputs(learned.means))
 
     def _rules_of(self, table: Table) -> ReadingRules:
         """Return what the parameters say about the columns of a table."""
@@ -472,43 +455,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             names[index]: LearnedForm(form, learned.notes.get(names[index], ""))
             for index, form in learned.forms.items()
         }
-
-    def _fit_columns(self, column_fit: ColumnFit, kinds: Sequence[ColumnKind]) -> None:
-        """Learn the encodings of all columns, and why columns are left out."""
-        table = column_fit.table
-        self.left_out_: dict[str, str] = {}
-        without_means: list[Encoding] = []
-        for index, kind in enumerate(kinds):
-            encodings = column_fit.encodings(index, kind)
-            if isinstance(encodings, str):
-                self.left_out_[table.names[index]] = encodings
-            else:
-                without_means += encodings
-        self.encodings_: list[Encoding] = column_fit.with_means(without_means)
-        if not self.encodings_:
-            reasons = enumerated(f"{name} {reason}" for name, reason in self.left_out_.items())
-            raise InputError(
-                f"A column must vary from row to row; got n_samples={table.rows} in which none "
-                f"does: {reasons}."
-            )
-        self.added_: dict[str, str] = {}
-        for encoding, why in column_fit.differences(self.encodings_):
-            self.encodings_.append(encoding)
-            self.added_[encoding.title(table.names)] = why
-
-    def _target(self, y: Any, links: RowLinks, rows: int) -> Target:
-        """Return the target, with classes as indices. rows : number of rows of the table"""
-        random_state = check_random_state(self.random_state)
-        task: Any = self.task
-        if y is None or task is None:
-            return Target(None, None, links, random_state)
-        y = column_or_1d(y)
-        check_consistent_length(numpy.empty(rows), y)
-        if task == "auto":
-            task = "regression" if type_of_target(y).startswith("continuous") else "classification"
-        if task == "classification":
-            y = numpy.unique(y, return_inverse=True)[1]
-        return Target(y, task, links, random_state)
 
     def transform(self, X: TableLike | Table) -> numpy.ndarray:
         """Encode a table.
@@ -684,30 +630,3 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 unique = f"{name}_{uses[name]}"
             uses[unique] = 1
         return numpy.array(list(uses), object)
-
-
-def categorical_columns(features: object, table: Table) -> set[int]:
-    """Return the indices of the columns that a user calls categories.
-
-    features : names, positions, a mask of all columns, or text for none
-
-    Raises InputError for columns that the table does not have.
-    """
-    if isinstance(features, str):
-        return set()
-    values = numpy.asarray(features).tolist()
-    count = len(table.columns)
-    rule = "`categorical_features` must be names, positions or a mask of the columns of X"
-    if values and all(isinstance(value, bool) for value in values):
-        if len(values) != count:
-            raise InputError(
-                f"{rule}; got a mask of {len(values)} columns for {count}. Correct it."
-            )
-        return {index for index, value in enumerate(values) if value}
-    names = list(table.labels or table.names) if table.named or table.labels else []
-    positions = [names.index(value) if value in names else value for value in values]
-    unknown = [value for value in positions if not isinstance(value, int) or not 0 <= value < count]
-    if unknown:
-        hint = did_you_mean(unknown[0], names)
-        raise InputError(f"{rule}; got {enumerated(map(repr, unknown))}. {hint}".rstrip())
-    return set(positions)

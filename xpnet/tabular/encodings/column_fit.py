@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy
 
-from xpnet.tabular.columns.records import CategoryCodes, ColumnKind, Table
+from xpnet.errors import InputError
+from xpnet.tabular.columns.records import CategoryCodes, ColumnKind, Table, enumerated
 from xpnet.tabular.encodings.category import CategoryEncoding, fit_category, with_details
 from xpnet.tabular.encodings.differences import (
     FoundDifference,
@@ -135,6 +136,20 @@ class EncodedDifference(NamedTuple):
     why: str
 
 
+class LearnedColumns(NamedTuple):
+    """What an encoder has learned of the columns of a table.
+
+    encodings : in the order of the outputs
+    left_out : why columns are not encoded; added : why differences are, both by their names
+    means : mean targets of the values of categories and of levels, by the index of the column
+    """
+
+    encodings: list[Encoding]
+    left_out: dict[str, str]
+    added: dict[str, str]
+    means: dict[int, ColumnMeans]
+
+
 @dataclass(frozen=True)
 class ColumnFit:
     """Fits the encodings of the columns of a table, one column after the other.
@@ -157,6 +172,32 @@ class ColumnFit:
     uses_free_text: bool
     plain: frozenset[int] = frozenset()
     means: dict[int, ColumnMeans] = field(default_factory=dict)
+
+    def learn(self, kinds: Sequence[ColumnKind]) -> LearnedColumns:
+        """Fit the encodings of all columns. kinds : of the columns
+
+        Raises InputError where no column varies.
+        """
+        names = self.table.names
+        left_out: dict[str, str] = {}
+        without_means: list[Encoding] = []
+        for index, kind in enumerate(kinds):
+            encodings = self.encodings(index, kind)
+            if isinstance(encodings, str):
+                left_out[names[index]] = encodings
+            else:
+                without_means += encodings
+        encodings = self.with_means(without_means)
+        if not encodings:
+            reasons = enumerated(f"{name} {reason}" for name, reason in left_out.items())
+            raise InputError(
+                f"A column must vary from row to row; got n_samples={self.table.rows} in which "
+                f"none does: {reasons}."
+            )
+        differences = self.differences(encodings)
+        added = {encoding.title(names): why for encoding, why in differences}
+        encodings += [encoding for encoding, _ in differences]
+        return LearnedColumns(encodings, left_out, added, self.means)
 
     def encodings(self, index: int, kind: ColumnKind) -> Sequence[Encoding] | str:
         """Return the encodings of a column, or why it is left out."""

@@ -5,8 +5,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy
 from numpy.random import RandomState
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from xpnet.tabular.rows.division import RowLinks
+from xpnet.typing import ArrayLike
 
 Task = Literal["classification", "regression"]
 
@@ -40,3 +43,25 @@ class Target:
     links: RowLinks
     random_state: RandomState
     predicted: LinearPrediction | None = None
+
+
+def encoding_target(
+    y: ArrayLike | None, task: str | None, rows: int, links: RowLinks, random_state: RandomState
+) -> Target:
+    """Return a target, with classes as indices.
+
+    task : "classification", "regression", "auto" for what the values suggest, or None for no use
+    rows : number of rows of the table
+    """
+    if y is None or task is None:
+        return Target(None, None, links, random_state)
+    values = column_or_1d(y)
+    check_consistent_length(numpy.empty(rows), values)
+    if task == "auto":
+        is_continuous = type_of_target(values).startswith("continuous")
+        task = "regression" if is_continuous else "classification"
+    if task == "classification":
+        return Target(
+            numpy.unique(values, return_inverse=True)[1], "classification", links, random_state
+        )
+    return Target(values, "regression", links, random_state)
