@@ -15,6 +15,7 @@ from xpnet.errors import InputError
 from xpnet.tabular.columns.records import CategoryCodes, ColumnKind, Table, enumerated
 from xpnet.tabular.encodings.category import CategoryEncoding, fit_category, with_details
 from xpnet.tabular.encodings.differences import (
+    MAX_SUBTRACTED_COLUMNS,
     FoundDifference,
     NumberColumn,
     auditioned_rows,
@@ -249,9 +250,11 @@ class ColumnFit:
 
         encodings : of all columns
         """
-        rows = auditioned_rows(self.target) if self.scaling.max_bins else numpy.empty(0)
         numbers = [n for n in _subtracted_numbers(encodings) if n.column not in self.plain]
-        if not len(rows) or len(numbers) < 2:
+        if not self.scaling.max_bins or not 2 <= len(numbers) <= MAX_SUBTRACTED_COLUMNS:
+            return []
+        rows = auditioned_rows(self.target)
+        if not len(rows):
             return []
         sample = self.table.take(rows)
         columns = [

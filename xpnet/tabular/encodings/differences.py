@@ -6,9 +6,9 @@ difference that explains the target becomes a number of its own. Each pair of co
 ranges is auditioned on the training rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy
@@ -27,7 +27,7 @@ MIN_ROWS = 100
 """Minimum number of rows of a table whose differences are auditioned."""
 MAX_ROWS = 4096
 """Maximum number of rows that are auditioned; these are drawn from more rows."""
-MAX_COLUMNS = 100
+MAX_SUBTRACTED_COLUMNS = 100
 """Maximum number of numbers and timestamps of a table whose differences are auditioned. In a table
 of more, chance and the time of the audition grow with the square of their number."""
 MAX_CLASSES = 16
@@ -44,6 +44,8 @@ MAX_DIFFERENCES = 8
 """Maximum number of differences that a table gets."""
 COLUMN_BINS = 32
 """Number of bins of each column, within which residuals are compared."""
+BINS_WITH_GAPS = COLUMN_BINS + 1
+"""Maximum number of bins of each column, with the one of gaps."""
 MAX_TABLE_BINS = 256
 """Maximum number of bins of all columns together."""
 DIFFERENCE_BINS = 16
@@ -58,6 +60,17 @@ explain by chance. Among a thousand tables of noise none reaches it."""
 MIN_DEVIATIONS_AT_FIRST = 3.0
 """Smallest excess with bins of equal widths, from which a candidate is examined with quantiles and
 without what the bins of both columns explain."""
+MIN_SCREENED_ROWS = 2048
+"""Smallest number of rows by which pairs are screened once, before the audition, for one target.
+Several targets need fewer rows, since what bins explain of each adds up."""
+MIN_DEVIATIONS_OF_SCREENED = 0.5
+"""Smallest excess with bins of equal widths in these rows, from which a pair is a candidate. One in
+four pairs reaches it by chance."""
+MIN_SHARE_OF_BEST = 0.5
+"""Smallest share, of what the best difference explains, that bins of equal widths must explain of
+a candidate for it to be compared with the best one."""
+MAX_NUMBERS_AT_ONCE = 1 << 15
+"""Maximum number of differences of rows that are screened at once, whose bins the cache holds."""
 BINNED_DEVIATIONS = 2.0
 """Number of standard deviations on each side of the mean that bins of equal widths divide."""
 MIN_EXPLAINED = 0.02
@@ -120,11 +133,74 @@ class _Unit(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """A pair of alike columns. overlap : of their central ranges, a share of the union"""
+    """A pair of alike columns. period : of their unit, 0 for none"""
 
     first: int
     second: int
-    overlap: float
+    period: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """The auditioned columns in their units.
+
+    x : (columns, rows) float64, NaN for gaps
+    """
+
+    x: numpy.ndarray
+
+    @cached_property
+    def is_gap(self) -> numpy.ndarray:
+        """Return which numbers are gaps: (columns, rows) bool."""
+        return numpy.isnan(self.x)
+
+    @cached_property
+    def sorted(self) -> numpy.ndarray:
+        """Return the numbers of each column in increasing order, and gaps last."""
+        return numpy.sort(self.x, axis=1)
+
+    @cached_property
+    def present(self) -> numpy.ndarray:
+        """Return the number of rows of each column that are no gaps: (columns,) int64."""
+        present: numpy.ndarray = (~self.is_gap).sum(axis=1)
+        return present
+
+    def different_values(self) -> numpy.ndarray:
+        """Return the number of different values of each column: (columns,) int64."""
+        steps = (self.sorted[:, 1:] > self.sorted[:, :-1]).sum(axis=1)
+        different: numpy.ndarray = steps + (self.present > 0)
+        return different
+
+    def quantiles(self, levels: numpy.ndarray) -> numpy.ndarray:
+        """Return quantiles of each column: (columns, levels) float64, NaN for a column of gaps."""
+        places = levels * (self.present[:, None] - 1).clip(min=0)
+        lower = places.astype(numpy.int64)
+        low = numpy.take_along_axis(self.sorted, lower, axis=1)
+        high = numpy.take_along_axis(self.sorted, numpy.ceil(places).astype(numpy.int64), axis=1)
+        quantiles: numpy.ndarray = low + (places - lower) * (high - low)
+        return quantiles
+
+    def bins(self, column: int) -> numpy.ndarray:
+        """Return the fine bin of each row of a column: (rows,) int64."""
+        if column not in self._bins:
+            self._bins[column] = _bins(self.x[column], COLUMN_BINS)
+        return self._bins[column]
+
+    @cached_property
+    def _bins(self) -> dict[int, numpy.ndarray]:
+        """Return the fine bins of the columns for which they were asked."""
+        return {}
+
+    def differences(self, candidates: Sequence[_Candidate], step: int = 1) -> numpy.ndarray:
+        """Return the differences of pairs of columns in every step-th row: (pairs, rows) float64"""
+        x = self.x[:, ::step]
+        differences = numpy.empty((len(candidates), x.shape[1]))
+        for row, (first, second, period) in zip(differences, candidates, strict=True):
+            if period:
+                row[...] = Difference(second, period, False).of(x[first], x[second])
+            else:
+                numpy.subtract(x[first], x[second], out=row)
+        return differences
 
 
 def auditioned_rows(target: Target) -> numpy.ndarray:
@@ -150,19 +226,19 @@ def find_differences(
     difference explain of the residuals is compared with what they explain by chance. The best
     difference is kept, its bins are fitted to the residuals, and so on until none explains enough.
 
-    columns : the columns, in the auditioned rows; y : (auditioned rows,) numbers or class indices
+    columns : two or more, in the auditioned rows; y : (auditioned rows,) numbers or class indices
     """
-    if len(columns) > MAX_COLUMNS:
-        return []
     units = [_unit_of(column) for column in columns]
-    values = [_in_unit(column.x, unit) for column, unit in zip(columns, units, strict=True)]
+    in_units = [_in_unit(column.x, unit) for column, unit in zip(columns, units, strict=True)]
+    values = _Values(numpy.stack(in_units))
     candidates = _alike_pairs(values, units)
     if not candidates:
         return []
     audition = _Audition.begun(values, _comparable_targets(y, task))
+    candidates = audition.screened_once(candidates)
     differences: list[FoundDifference] = []
     while len(differences) < MAX_DIFFERENCES:
-        best = audition.best(candidates, units)
+        best = audition.best(candidates)
         if best is None:
             break
         first, second, _ = best.candidate
@@ -204,11 +280,12 @@ def are_clock_numbers(x: numpy.ndarray) -> bool:
 
     x : (rows,) float64, NaN for gaps
     """
-    values = numpy.unique(x[~numpy.isnan(x)])
-    if len(values) < MIN_CLOCK_VALUES or values[0] < 0 or values[-1] > 2400:
+    values = x[~numpy.isnan(x)]
+    if ((values < 0) | (values > 2400) | (values != numpy.floor(values))).any():
         return False
+    values = numpy.unique(values)
     minutes = values % 100
-    if (values != numpy.floor(values)).any() or (minutes >= 60).any():
+    if len(values) < MIN_CLOCK_VALUES or (minutes >= 60).any():
         return False
     return len(numpy.unique(values // 100)) >= MIN_CLOCK_HOURS and len(numpy.unique(minutes)) > 1
 
@@ -219,33 +296,23 @@ def _in_unit(x: numpy.ndarray, unit: _Unit) -> numpy.ndarray:
     return minutes_of_clock_numbers(x) if unit.is_clock_number else x
 
 
-def _alike_pairs(values: Sequence[numpy.ndarray], units: Sequence[_Unit]) -> list[_Candidate]:
+def _alike_pairs(values: _Values, units: Sequence[_Unit]) -> list[_Candidate]:
     """Return the pairs of columns of one unit with similar ranges, the most similar ones."""
-    ranges = [_central_range(x) for x in values]
-    pairs = []
-    for first, second in combinations(range(len(values)), 2):
-        overlap = _overlap(ranges[first], ranges[second])
-        if units[first] == units[second] and overlap >= MIN_OVERLAP:
-            pairs.append(_Candidate(first, second, overlap))
-    return sorted(pairs, key=lambda pair: -pair.overlap)[:MAX_PAIRS]
-
-
-def _central_range(x: numpy.ndarray) -> tuple[float, float] | None:
-    """Return the central range of a column; None for one of too few values or rows."""
-    x = x[~numpy.isnan(x)]
-    if len(x) < MIN_ROWS or len(numpy.unique(x)) < MIN_VALUES:
-        return None
-    low, high = numpy.quantile(x, CENTRAL_RANGE)
-    return float(low), float(high)
-
-
-def _overlap(first: tuple[float, float] | None, second: tuple[float, float] | None) -> float:
-    """Return the overlap of two ranges as a share of their union, 0 where one is missing."""
-    if first is None or second is None:
-        return 0.0
-    union = max(first[1], second[1]) - min(first[0], second[0])
-    intersection = min(first[1], second[1]) - max(first[0], second[0])
-    return max(0.0, intersection / union) if union > 0 else 0.0
+    low, high = values.quantiles(numpy.array(CENTRAL_RANGE)).T
+    is_usable = (values.present >= MIN_ROWS) & (values.different_values() >= MIN_VALUES)
+    unit_codes = numpy.array([units.index(unit) for unit in units])
+    first, second = numpy.triu_indices(len(units), 1)
+    is_possible = is_usable[first] & is_usable[second] & (unit_codes[first] == unit_codes[second])
+    first, second = first[is_possible], second[is_possible]
+    union = numpy.maximum(high[first], high[second]) - numpy.minimum(low[first], low[second])
+    common = numpy.minimum(high[first], high[second]) - numpy.maximum(low[first], low[second])
+    overlap = numpy.divide(common, union, out=numpy.zeros(len(union)), where=union > 0)
+    best_first = numpy.argsort(-overlap, kind="stable")[:MAX_PAIRS]
+    pairs = best_first[overlap[best_first] >= MIN_OVERLAP]
+    return [
+        _Candidate(i, j, units[i].period)
+        for i, j in zip(first[pairs].tolist(), second[pairs].tolist(), strict=True)
+    ]
 
 
 class _Best(NamedTuple):
@@ -256,94 +323,159 @@ class _Best(NamedTuple):
     explained: float
 
 
+class _Screened(NamedTuple):
+    """What a candidate explains in bins of equal widths, as in `_Effect`."""
+
+    candidate: _Candidate
+    deviations: float
+    explained: float
+
+
 @dataclass(frozen=True, eq=False)
 class _Audition:
     """The residuals of the target, which functions of single columns do not explain.
 
-    values : of each column, (rows,); bins : of each column, (rows,) int; cells : their number
+    values : of all columns
     residuals : (rows, targets); terms : number of terms that are removed from the target
     """
 
-    values: Sequence[numpy.ndarray]
-    bins: Sequence[numpy.ndarray]
+    values: _Values
     residuals: numpy.ndarray
     terms: int
 
     @classmethod
-    def begun(cls, values: Sequence[numpy.ndarray], Y: numpy.ndarray) -> "_Audition":
+    def begun(cls, values: _Values, Y: numpy.ndarray) -> "_Audition":
         """Remove from the targets what each column explains, by least squares.
 
         Each column has a piecewise-linear function. Steps would leave the slope within each bin,
         with which the difference to another column may be correlated.
         """
-        count = int(min(MAX_TABLE_BINS, len(Y) // 8)) // len(values)
-        design = [numpy.ones((len(Y), 1))]
-        design += [_pieces(x, min(max(count, 1), DIFFERENCE_BINS)) for x in values]
-        matrix = numpy.concatenate(design, axis=1)
-        gram = matrix.T @ matrix
+        count = int(min(MAX_TABLE_BINS, len(Y) // 8)) // len(values.x)
+        design = _pieces(values, min(max(count, 1), DIFFERENCE_BINS))
+        gram = design @ design.T
         gram[numpy.diag_indices_from(gram)] += RIDGE * len(Y)
-        residuals = Y - matrix @ numpy.linalg.solve(gram, matrix.T @ Y)
-        bins = [_bins(x, COLUMN_BINS) for x in values]
-        return cls(values, bins, residuals - residuals.mean(axis=0), matrix.shape[1])
+        residuals = Y - design.T @ numpy.linalg.solve(gram, design @ Y)
+        return cls(values, residuals - residuals.mean(axis=0), len(design))
 
     def without(self, x: numpy.ndarray) -> "_Audition":
         """Return the audition whose residuals have no means in the bins of a difference."""
         bins = _bins(x, DIFFERENCE_BINS)
         residuals = self.residuals - _means(self.residuals, bins)[bins]
-        return _Audition(self.values, self.bins, residuals, self.terms + DIFFERENCE_BINS)
+        return _Audition(self.values, residuals, self.terms + DIFFERENCE_BINS)
 
-    def best(self, candidates: Sequence[_Candidate], units: Sequence[_Unit]) -> _Best | None:
+    def screened_once(self, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+        """Return the candidates that may explain something, by some of the rows."""
+        chance = _chance(self.residuals)
+        rows = MIN_SCREENED_ROWS * chance.deviation / max(chance.mean, chance.deviation)
+        step = max(1, int(len(self.residuals) // max(rows, 1.0)))
+        screened = self._screened(candidates, step)
+        return [
+            pair.candidate for pair in screened if pair.deviations >= MIN_DEVIATIONS_OF_SCREENED
+        ]
+
+    def best(self, candidates: Sequence[_Candidate]) -> _Best | None:
         """Return the candidate whose difference explains most, if it explains enough."""
-        passed = self._passed(candidates, units)
-        return max(passed, key=lambda best: best.explained, default=None)
+        screened = self._screened(candidates, step=1)
+        screened = [pair for pair in screened if pair.deviations >= MIN_DEVIATIONS_AT_FIRST]
+        best: _Best | None = None
+        for pair in sorted(screened, key=lambda pair: -pair.explained):
+            if best is not None and pair.explained < MIN_SHARE_OF_BEST * best.explained:
+                break
+            passed = self._passed(pair.candidate)
+            if passed is not None and (best is None or passed.explained > best.explained):
+                best = passed
+        return best
 
-    def _passed(self, candidates: Sequence[_Candidate], units: Sequence[_Unit]) -> Iterator[_Best]:
-        """Yield the candidates that explain enough."""
-        for candidate in candidates:
-            first, second = self.values[candidate.first], self.values[candidate.second]
-            period = units[candidate.first].period
-            x = Difference(candidate.second, period, False).of(first, second)
-            if self._effect(self.residuals, _equal_bins(x)).deviations < MIN_DEVIATIONS_AT_FIRST:
-                continue
-            residuals = self._beyond(candidate)
-            effect = self._effect(residuals, _bins(x, DIFFERENCE_BINS))
-            if effect.deviations < MIN_DEVIATIONS or effect.explained < MIN_EXPLAINED:
-                continue
-            effect_of_sum = self._effect(residuals, _bins(first + second, DIFFERENCE_BINS))
-            # On few rows the ratio may be large by chance.
-            lead = effect.deviations - effect_of_sum.deviations
-            if lead < MIN_DEVIATIONS:
-                continue
-            if effect.explained >= MIN_RATIO_TO_SUM * effect_of_sum.explained:
-                yield _Best(candidate, x, effect.explained)
+    def _screened(self, candidates: Sequence[_Candidate], step: int) -> list[_Screened]:
+        """Return what differences explain in bins of equal widths. step : 2 for every second row"""
+        residuals = self.residuals[::step]
+        at_once = max(1, MAX_NUMBERS_AT_ONCE // len(residuals))
+        screened: list[_Screened] = []
+        for start in range(0, len(candidates), at_once):
+            some = candidates[start : start + at_once]
+            effects = self._effects(residuals, _equal_bins(self.values.differences(some, step)))
+            columns = (effects.deviations.tolist(), effects.explained.tolist())
+            screened += map(_Screened, some, *columns)
+        return screened
+
+    def _passed(self, candidate: _Candidate) -> _Best | None:
+        """Return what the difference of a candidate explains, None where it is not enough."""
+        (x,) = self.values.differences([candidate])
+        residuals = self._beyond(candidate)
+        effect = self._effect(residuals, x)
+        if effect.deviations < MIN_DEVIATIONS or effect.explained < MIN_EXPLAINED:
+            return None
+        both = self.values.x[candidate.first] + self.values.x[candidate.second]
+        effect_of_sum = self._effect(residuals, both)
+        # On few rows the ratio may be large by chance.
+        is_clear = effect.deviations - effect_of_sum.deviations >= MIN_DEVIATIONS
+        if is_clear and effect.explained >= MIN_RATIO_TO_SUM * effect_of_sum.explained:
+            return _Best(candidate, x, effect.explained)
+        return None
 
     def _beyond(self, candidate: _Candidate) -> numpy.ndarray:
-        """Return the residuals without what the fine bins of both columns explain."""
-        residuals = self.residuals
-        for index in (candidate.first, candidate.second) * ADJUSTMENTS:
-            bins = self.bins[index]
-            residuals = residuals - _means(residuals, bins)[bins]
-        return residuals
+        """Return the residuals without what the fine bins of both columns explain.
 
-    def _effect(self, residuals: numpy.ndarray, bins: numpy.ndarray) -> "_Effect":
-        """Return how much bins explain of the residuals.
+        The functions of both columns are fitted by turns, each to what the other one leaves. This
+        takes the number of rows of each pair of bins, and the sums of the residuals in the bins.
+        """
+        bins = self.values.bins(candidate.first), self.values.bins(candidate.second)
+        sums = [_sums(self.residuals, of_column, BINS_WITH_GAPS) for of_column in bins]
+        shape = BINS_WITH_GAPS, BINS_WITH_GAPS
+        rows = numpy.bincount(bins[0] * BINS_WITH_GAPS + bins[1], minlength=BINS_WITH_GAPS**2)
+        rows_of_both = rows.reshape(shape).astype(numpy.float64)
+        rows_of_first = rows_of_both.sum(axis=1, keepdims=True).clip(min=1)
+        rows_of_second = rows_of_both.sum(axis=0)[:, None].clip(min=1)
+        of_second = numpy.zeros_like(sums[1])
+        for _ in range(ADJUSTMENTS):
+            of_first = (sums[0] - rows_of_both @ of_second) / rows_of_first
+            of_second = (sums[1] - rows_of_both.T @ of_first) / rows_of_second
+        return self.residuals - of_first[bins[0]] - of_second[bins[1]]
+
+    def _effect(self, residuals: numpy.ndarray, x: numpy.ndarray) -> "_Effect":
+        """Return how much the bins of a number explain of the residuals. x : (rows,)"""
+        effects = self._effects(residuals, _bins(x, DIFFERENCE_BINS)[None])
+        return _Effect(float(effects.deviations[0]), float(effects.explained[0]))
+
+    def _effects(self, residuals: numpy.ndarray, bins: numpy.ndarray) -> "_Effects":
+        """Return how much the bins of each of several numbers explain of the residuals.
 
         By chance, sums of squares of means of bins have the mean (bins - 1) tr(C) and the variance
         2 (bins - 1) |C|^2, where C is the covariance of the residuals.
 
-        residuals : (rows, targets); bins : (rows,) of each row
+        residuals : (rows, targets), of all rows or some of them
+        bins : (numbers, rows), from 0 to DIFFERENCE_BINS
         """
-        counts = numpy.bincount(bins)
-        squares = float((counts[:, None] * _means(residuals, bins) ** 2).sum())
-        free_rows = max(1, len(residuals) - self.terms - 2 * COLUMN_BINS)
-        covariance = residuals.T @ residuals / free_rows
-        total = float(numpy.trace(covariance))
-        if total <= 0:
-            return _Effect(0.0, 0.0)
-        free_bins = max(1, int((counts > 0).sum()) - 1)
-        excess = squares - free_bins * total
-        chance = numpy.sqrt(2 * free_bins) * float(numpy.linalg.norm(covariance))
-        return _Effect(excess / chance, excess / (total * len(residuals)))
+        rows = len(self.residuals)
+        free_share = max(1, rows - self.terms - 2 * COLUMN_BINS) / rows
+        chance = _chance(residuals / numpy.sqrt(free_share))
+        if chance.mean <= 0:
+            return _Effects(*numpy.zeros((2, len(bins))))
+        cells = (bins + (DIFFERENCE_BINS + 1) * numpy.arange(len(bins))[:, None]).ravel()
+        shape = len(bins), DIFFERENCE_BINS + 1
+        counts = numpy.bincount(cells, minlength=shape[0] * shape[1])
+        squares = numpy.zeros(counts.shape)
+        for target in residuals.T:
+            sums = numpy.bincount(cells, numpy.tile(target, len(bins)), len(counts))
+            squares += sums**2
+        squares /= counts.clip(min=1)
+        free_bins = ((counts > 0).reshape(shape).sum(axis=1) - 1).clip(min=1)
+        excess = squares.reshape(shape).sum(axis=1) - free_bins * chance.mean
+        deviations = excess / (numpy.sqrt(2 * free_bins) * chance.deviation)
+        return _Effects(deviations, excess / (chance.mean * len(residuals)))
+
+
+class _Chance(NamedTuple):
+    """The sum of squares of a free bin by chance: its mean, and its deviation by sqrt(2)."""
+
+    mean: float
+    deviation: float
+
+
+def _chance(residuals: numpy.ndarray) -> _Chance:
+    """Return the trace and the norm of the covariance of residuals: (rows, targets)."""
+    covariance = residuals.T @ residuals / len(residuals)
+    return _Chance(float(numpy.trace(covariance)), float(numpy.linalg.norm(covariance)))
 
 
 class _Effect(NamedTuple):
@@ -353,46 +485,75 @@ class _Effect(NamedTuple):
     explained: float
 
 
+class _Effects(NamedTuple):
+    """The effects of the bins of several numbers, as of one: (numbers,) each."""
+
+    deviations: numpy.ndarray
+    explained: numpy.ndarray
+
+
 def _bins(x: numpy.ndarray, count: int) -> numpy.ndarray:
     """Return the bin of each number, between quantiles; gaps have the last bin: (rows,) int64."""
-    is_gap = numpy.isnan(x)
-    if is_gap.all():
-        return numpy.zeros(len(x), numpy.int64)
-    edges = numpy.unique(numpy.quantile(x[~is_gap], numpy.linspace(0, 1, count + 1)[1:-1]))
-    return numpy.where(is_gap, len(edges) + 1, numpy.searchsorted(edges, x, side="right"))
+    (quantiles,) = _Values(x[None]).quantiles(numpy.linspace(0, 1, count + 1)[1:-1])
+    edges = numpy.unique(quantiles)
+    bins: numpy.ndarray = (x >= edges[:, None]).sum(axis=0)
+    bins[numpy.isnan(x)] = len(edges) + 1
+    return bins
 
 
 def _equal_bins(x: numpy.ndarray) -> numpy.ndarray:
     """Return the bin of each number, of equal widths around the mean; gaps have the last bin.
 
     These take a fraction of the time of quantiles.
+
+    x : (numbers, rows) float64, which is overwritten; returns the same shape, int64
     """
     is_gap = numpy.isnan(x)
-    filled = x[~is_gap]
-    spread = filled.std() if len(filled) else 0.0
-    if not spread > 0:
-        return is_gap.astype(numpy.int64)
-    steps = (x - filled.mean()) * (DIFFERENCE_BINS / (2 * BINNED_DEVIATIONS) / spread)
-    half = DIFFERENCE_BINS // 2
-    bins = numpy.floor(steps).clip(-half, half - 1) + half
-    return numpy.where(is_gap, DIFFERENCE_BINS, bins).astype(numpy.int64)
+    has_gaps = is_gap.any()
+    present = (x.shape[1] - is_gap.sum(axis=1)).clip(min=1)
+    x -= (numpy.nansum(x, axis=1) if has_gaps else x.sum(axis=1))[:, None] / present[:, None]
+    if has_gaps:
+        x[is_gap] = 0.0
+    spread = numpy.sqrt(numpy.einsum("ij,ij->i", x, x) / present)
+    bins_per_number = DIFFERENCE_BINS / (2 * BINNED_DEVIATIONS)
+    x *= numpy.divide(bins_per_number, spread, out=numpy.zeros(len(x)), where=spread > 0)[:, None]
+    x += DIFFERENCE_BINS // 2
+    bins = numpy.clip(x, 0, DIFFERENCE_BINS - 1, out=x).astype(numpy.int64)
+    if has_gaps:
+        bins[is_gap] = DIFFERENCE_BINS
+    return bins
 
 
-def _pieces(x: numpy.ndarray, count: int) -> numpy.ndarray:
-    """Return how far a number is through each of its bins, and whether it is a gap.
+def _pieces(values: _Values, count: int) -> numpy.ndarray:
+    """Return the terms of piecewise-linear functions of all columns.
 
-    Returns (rows, bins + 1) float64, without the last column where there are no gaps.
+    These are a constant, how far each number is through each of the bins of its column, and
+    whether it is a gap, for each column with gaps.
+
+    count : maximum number of bins of a column; returns (terms, rows) float64
     """
-    is_gap = numpy.isnan(x)
-    edges = numpy.unique(numpy.quantile(x[~is_gap], numpy.linspace(0, 1, count + 1)))
-    filled = numpy.where(is_gap, edges[0], x)
-    pieces = numpy.empty((len(x), len(edges) - 1))
-    for piece, low, high in zip(pieces.T, edges[:-1], edges[1:], strict=True):
-        piece[...] = (numpy.clip(filled, low, high) - low) / (high - low)
-    return numpy.column_stack([pieces, is_gap]) if is_gap.any() else pieces
+    edges = values.quantiles(numpy.linspace(0, 1, count + 1))
+    filled = numpy.where(values.is_gap, edges[:, :1], values.x)
+    widths = numpy.diff(edges, axis=1)
+    columns, bins = numpy.nonzero(widths > 0)
+    gaps = values.is_gap[values.is_gap.any(axis=1)]
+    design = numpy.empty((1 + len(columns) + len(gaps), values.x.shape[1]))
+    design[0] = 1.0
+    for piece, column, bin_ in zip(design[1:], columns.tolist(), bins.tolist(), strict=False):
+        numpy.subtract(filled[column], edges[column, bin_], out=piece)
+        piece /= widths[column, bin_]
+        numpy.maximum(piece, 0.0, out=piece)
+        numpy.minimum(piece, 1.0, out=piece)
+    design[1 + len(columns) :] = gaps
+    return design
+
+
+def _sums(Y: numpy.ndarray, bins: numpy.ndarray, count: int) -> numpy.ndarray:
+    """Return the sum of the rows of each of a number of bins: (bins, columns)."""
+    return numpy.stack([numpy.bincount(bins, column, count) for column in Y.T], axis=1)
 
 
 def _means(Y: numpy.ndarray, bins: numpy.ndarray) -> numpy.ndarray:
     """Return the mean of the rows of each bin, 0 for a bin without rows: (bins, columns)."""
-    sums = numpy.stack([numpy.bincount(bins, column) for column in Y.T], axis=1)
-    return sums / numpy.bincount(bins).clip(min=1)[:, None]
+    counts = numpy.bincount(bins)
+    return _sums(Y, bins, len(counts)) / counts.clip(min=1)[:, None]
