@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -20,9 +20,11 @@ from helpers.damaged_data import check_text
 from helpers.data_files import look
 
 import xpnet
+from xpnet.data.cells.forms import ColumnForm
 from xpnet.errors import DataFileError
 from xpnet.modelfile import export_model
 from xpnet.modelfile.checkpoint import read_checkpoint
+from xpnet.modelfile.column_inputs import ColumnInput, column_inputs
 from xpnet.modelfile.networks import Exported
 from xpnet.modelfile.onnx_graph import write_onnx
 from xpnet.models import Network
@@ -36,6 +38,8 @@ QUICK: dict[str, Any] = {
     "backend": "numpy",
     "refit": False,
 }
+Passed: TypeAlias = float | str | None
+"""A value as a program passes it to an exported file; None for a gap."""
 TOLERANCE = 1e-4
 """Relative difference of two implementations that both compute in float32."""
 
@@ -138,7 +142,8 @@ def onnx_table(content: bytes) -> None:
         export_model(model, path)
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         outputs = [output.name for output in session.get_outputs()]
-        answers = dict(zip(outputs, session.run(None, _feed(session, questions)), strict=True))
+        feed = _feed(session, dict(zip(questions, _passed(model, questions), strict=True)))
+        answers = dict(zip(outputs, session.run(None, feed), strict=True))
     _assert_close(answers.get("probabilities", answers.get("predictions")), expected)
 
 
@@ -148,7 +153,7 @@ def c_table(content: bytes) -> None:
     if model is None:
         return
     expected = _predicted(model, questions)
-    rows = [list(row) for row in zip(*map(_as_values, questions.values()), strict=True)]
+    rows = [list(row) for row in zip(*_passed(model, questions), strict=True)]
     with TemporaryDirectory() as folder:
         predicted = compiled(model, rows, expected.shape[1], Path(folder))
     _assert_close(predicted, expected)
@@ -174,23 +179,46 @@ def _predicted(model: Any, questions: Table) -> np.ndarray:
     return np.asarray(getattr(model, method)(questions)).reshape(ROWS, -1)
 
 
-def _as_values(column: np.ndarray) -> list[float | str | None]:
-    """Return the values of a column as C takes them: numbers, text, None for gaps."""
+def _passed(model: Any, questions: Table) -> list[list[Passed]]:
+    """Return the values of each column as a program passes them to an exported file."""
+    encoder = model.encoder_
+    return [
+        _passed_values(values, described, encoder.forms_.get(place))
+        for place, (described, values) in enumerate(
+            zip(column_inputs(encoder), questions.values(), strict=True)
+        )
+    ]
+
+
+def _passed_values(
+    column: np.ndarray, described: ColumnInput, form: ColumnForm | None
+) -> list[Passed]:
+    """Return the values of a column: numbers, text, None for gaps.
+
+    A file takes text in columns of text alone. In the others text stands for what the column holds:
+    a number, or a date as seconds.
+    """
     if column.dtype.kind == "M":
         seconds = column.astype("M8[s]").astype(float)
         return [
             None if gap else value for gap, value in zip(np.isnat(column), seconds, strict=True)
         ]
-    if column.dtype.kind == "O":
-        return column.tolist()
-    return [None if math.isnan(value) else float(value) for value in column.astype(float)]
+    if column.dtype.kind != "O":
+        return [None if math.isnan(value) else float(value) for value in column.astype(float)]
+    if described.is_text:
+        return [value if value is None else str(value) for value in column]
+    if form is None or not described.is_used:
+        return [None] * len(column)
+    unit = 1e6 if form.kind in ("date", "time") else 1.0  # forms read moments as microseconds
+    numbers = form.read(["" if value is None else str(value) for value in column]).values / unit
+    return [None if math.isnan(value) else float(value) for value in numbers]
 
 
-def _feed(session: Any, questions: Table) -> dict[str, np.ndarray]:
+def _feed(session: Any, questions: dict[str, list[Passed]]) -> dict[str, np.ndarray]:
     """Return the inputs of an ONNX file, each (rows, 1), or one matrix of all columns."""
     inputs = session.get_inputs()
     if [given.name for given in inputs] == ["X"]:
-        return {"X": np.column_stack([_floats(column) for column in questions.values()])}
+        return {"X": np.column_stack([_floats(values) for values in questions.values()])}
     feed: dict[str, np.ndarray] = {}
     for given in inputs:
         values = questions[given.name]
@@ -202,9 +230,8 @@ def _feed(session: Any, questions: Table) -> dict[str, np.ndarray]:
     return feed
 
 
-def _floats(column: np.ndarray) -> np.ndarray:
-    values = [math.nan if value is None else value for value in _as_values(column)]
-    return np.array(values, dtype=np.float64)
+def _floats(values: list[Passed]) -> np.ndarray:
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def encoder(content: bytes) -> None:
