@@ -346,14 +346,30 @@ def _bias_relu(x: Matrix, out: Matrix, bias: Vector) -> None:
 # Softmax and its loss.
 
 
-def softmax(x: ndarray, axis: int = -1) -> ndarray:
-    """Kernel of :func:`xpnet.ops.softmax`; fastest along the last axis."""
-    return _along(axis, x, softmax_loops.softmax, ops.softmax)
+def _softmax_kernel(loop: Loop, reference: Operation) -> Callable[..., ndarray]:
+    """Return the kernel of an operation along one axis; it is fastest along the last one.
+
+    Few rows are computed by a single function, as numbers are by activations.
+    """
+    compiled_for = alone[loop].get
+    max_alone = EXPONENTIALS.alone
+
+    @wraps(reference)
+    def kernel(x: ndarray, axis: int = -1) -> ndarray:
+        """Compute the operation of each vector along the axis."""
+        is_small = axis == -1 and x.ndim == 2 and 0 < x.size <= max_alone
+        if is_small and x.flags.carray and (compiled := compiled_for(x.dtype)) is not None:
+            run, function = compiled
+            out = empty(x.shape, x.dtype)
+            run(function, ((x, out), (), ()))
+            return out
+        return _along(axis, x, loop, reference)
+
+    return kernel
 
 
-def log_softmax(x: ndarray, axis: int = -1) -> ndarray:
-    """Kernel of :func:`xpnet.ops.log_softmax`; fastest along the last axis."""
-    return _along(axis, x, softmax_loops.log_softmax, ops.log_softmax)
+softmax = _softmax_kernel(softmax_loops.softmax, ops.softmax)
+log_softmax = _softmax_kernel(softmax_loops.log_softmax, ops.log_softmax)
 
 
 def _along(axis: int, x: ndarray, loop: Loop, reference: Operation) -> ndarray:
@@ -376,6 +392,11 @@ def softmax_cross_entropy(
     logits: ndarray, labels: ndarray, sample_weight: ndarray | None = None
 ) -> tuple[ndarray, ndarray]:
     """Kernel of :func:`xpnet.ops.softmax_cross_entropy`; the loss is added up in float64."""
+    if labels.ndim == 1 and sample_weight is None and 0 < logits.size <= EXPONENTIALS.alone:
+        compiled = _entropies_of_indices.get(logits.dtype)
+        is_plain = labels.dtype is INDEX and logits.flags.carray and labels.flags.carray
+        if is_plain and compiled is not None:
+            return _few_cross_entropies(compiled, logits, labels)
     if logits.size == 0:
         results: Any = ops.softmax_cross_entropy(logits, labels, sample_weight)
         return results
@@ -392,6 +413,22 @@ def softmax_cross_entropy(
         labels = labels.astype(kind)
     launch(loop, (logits, labels, scale, d_logits), (None,), (loss,), chunk_rows=chunk_rows)
     return loss.astype(dtype)[0] if len(loss) == 1 else dtype.type(sum(loss.tolist())), d_logits
+
+
+_entropies_of_indices = alone[losses.softmax_cross_entropy_indices]
+"""The functions that compute the cross-entropy of few rows, by the dtype of the logits."""
+
+
+def _few_cross_entropies(
+    compiled: Prepared, logits: ndarray, labels: ndarray
+) -> tuple[ndarray, ndarray]:
+    """Return the loss of few rows and its gradient, without what :func:`launch` decides."""
+    run, function = compiled
+    shape, dtype = logits.shape, logits.dtype
+    d_logits, loss = empty(shape, dtype), zeros(1)
+    scale = _uniform_scale(shape[0], dtype)
+    run(function, ((logits, labels, scale, d_logits), (None,), (loss,)))
+    return loss.astype(dtype)[0], d_logits
 
 
 @lru_cache(maxsize=4)

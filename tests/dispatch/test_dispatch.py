@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet.dispatch import choose, coerce
+from xpnet.dispatch import choose, coerce, coerce_pair
 
 CHOOSE = import_module("xpnet.dispatch.choose")
 """The module, whose name in the package is that of the function."""
@@ -58,6 +58,31 @@ def test_to_enter_is_to_choose(monkeypatch):
     for given in (x, [1.0]):
         with pytest.raises(xpnet.BackendError, match="XPNET_BACKEND"):
             coerce(given)
+
+
+def test_to_enter_with_two_arrays_is_to_choose(monkeypatch):
+    x, y = np.ones((1, 2)), np.zeros(1, np.int64)
+    forms = (x, y), (x.tolist(), y), (x, y.tolist()), (x.view(np.matrix), y)
+
+    def entered():
+        names = set()
+        for first, second in forms:
+            ops, *arrays = coerce_pair(first, second)
+            assert [type(array) for array in arrays] == [np.ndarray, np.ndarray]
+            np.testing.assert_array_equal(arrays[0], x)
+            np.testing.assert_array_equal(arrays[1], y)
+            names.add(ops.backend.name)
+        return names
+
+    assert entered() == {"numba"} and coerce_pair(x, y)[1] is x and coerce_pair(x, y)[2] is y
+    with xpnet.use_backend("numpy"):
+        assert entered() == {"numpy"}
+    monkeypatch.setenv("XPNET_BACKEND", "numpy")
+    assert entered() == {"numpy"}
+    monkeypatch.setenv("XPNET_BACKEND", "tensorflow")
+    for pair in forms:
+        with pytest.raises(xpnet.BackendError, match="XPNET_BACKEND"):
+            coerce_pair(*pair)
 
 
 def test_an_unknown_backend_is_refused_with_the_list():

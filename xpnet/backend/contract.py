@@ -330,7 +330,10 @@ def _overlay(name: str, kernel: Kernel | None) -> Operation:
 
     def by_first(x: Array, *args: object, **kwargs: object) -> object:
         """Call the function for the dtype of the first array."""
-        return (by_dtype.get(x.dtype) or choose(x.dtype))(x, *args, **kwargs)
+        function = by_dtype.get(x.dtype) or choose(x.dtype)
+        if not args and not kwargs:  # 0.07 us faster, 5 % of softmax of a few numbers
+            return function(x)
+        return function(x, *args, **kwargs)
 
     def by_all(first: Array, /, *args: Array | None, **kwargs: object) -> object:
         """Call the function for the dtype of all arrays, the reference where they differ."""

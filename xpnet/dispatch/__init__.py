@@ -8,6 +8,7 @@ from xpnet.dispatch.choose import (
     available_backends,
     choose,
     coerce,
+    coerce_pair,
     get_backend,
     use_backend,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "available_backends",
     "choose",
     "coerce",
+    "coerce_pair",
     "get_backend",
     "use_backend",
 ]

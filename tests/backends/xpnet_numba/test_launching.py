@@ -84,6 +84,22 @@ def test_how_labels_lie_makes_no_difference(
         np.testing.assert_array_equal(d_logits, d_wanted)
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_how_logits_lie_makes_no_difference(numbers: Callable[[int], Any], name: str) -> None:
+    kernel = backend.kernels[name].launch
+    for shape in ((1, 1), (200, 2), (200, 10), (3, 5_000), (3_000, 7)):
+        x = numbers(shape[0] * shape[1])
+        expected = kernel(x.reshape(shape))
+        assert expected.shape == shape and expected.dtype == x.dtype
+        for layout, lay in LAYOUTS.items():
+            lain = lay(x).reshape(shape)
+            assert kernel(lain).tobytes() == expected.tobytes(), (shape, layout)
+        by_columns = np.asfortranarray(x.reshape(shape))
+        assert kernel(by_columns).tobytes() == expected.tobytes(), shape
+        for other in (kernel(x.reshape(shape), 1), kernel(by_columns.T, 0).T):
+            assert other.tobytes() == expected.tobytes(), shape
+
+
 @pytest.mark.parametrize("shape", [(3, 0), (0, 3), (0, 0)])
 def test_no_numbers_and_no_columns(shape: tuple[int, int]) -> None:
     x = np.zeros(shape, np.float32)
