@@ -260,17 +260,48 @@ RandomSource: TypeAlias = RandomNumbers | int | None
 
 
 class FrameLike(Protocol):
-    """A frame of pandas, Polars or another library, or a column of one."""
+    """A frame of pandas, Polars or another library, a column of one, or what else NumPy makes an
+    array of.
+    """
 
     def __array__(self) -> "numpy.ndarray": ...
-    def __len__(self) -> int: ...
+
+
+class ArrowStream(Protocol):
+    """A table of any library that has Arrow's interface for other libraries."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
 
 
 ArrayLike: TypeAlias = Array | FrameLike | SparseMatrix | Sequence[object]
 """Rows, labels or weights of a user: an array, a frame, a sparse matrix or a list."""
 
-TableLike: TypeAlias = ArrayLike | Mapping[str, object]
-"""A table of a user: a frame, an Arrow table, a dict of columns, an array or a list of rows."""
+
+class OwnTable(Protocol):
+    """A table that xpnet has read itself: records of columns, or rows of a file."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def rows(self) -> int: ...
+
+
+class OwnLabels(Protocol):
+    """Labels that xpnet has read itself, as indices of sorted labels."""
+
+    @property
+    def labels(self) -> "numpy.ndarray": ...
+    @property
+    def indices(self) -> "numpy.ndarray": ...
+
+
+TableLike: TypeAlias = ArrayLike | ArrowStream | Mapping[str, object] | OwnTable
+"""A table of a user: a frame, an Arrow table, a dict of columns, an array or a list of rows; or one
+that xpnet has read itself.
+"""
+
+TargetsLike: TypeAlias = ArrayLike | OwnLabels
+"""Targets of a user, or labels that xpnet has read itself."""
 
 
 class Transformer(Protocol):

@@ -104,6 +104,7 @@ def test_classes_of_one_row_are_reported() -> None:
         model.fit(X, LABELS)
 
 
+@pytest.mark.wrong_types
 def test_the_optimizers_and_generators_of_pytorch_are_refused() -> None:
     torch = pytest.importorskip("torch")
     for optimizer in (torch.optim.Adam, torch.optim.Adam(torch.nn.Linear(1, 1).parameters())):

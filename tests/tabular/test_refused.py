@@ -88,6 +88,7 @@ def test_labels_that_fit_can_be_saved(labels: Any, tmp_path: Any) -> None:
     assert loaded.predict(X).tolist() == model.predict(X).tolist()
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("predictions", [numpy.zeros(7), numpy.zeros((60, 2)), 3.0])
 def test_intervals_of_predictions_of_other_rows_are_refused(predictions: Any) -> None:
     model = TabularRegressor(**SMALL).fit(X, X[:, 0])

@@ -162,7 +162,7 @@ def rows_of(
     room = piece_rows  # rows that are not shuffled need no larger buffer
     if rng is not None:
         room = max(1, source.buffer_rows(dtype) // 2 // batch_size) * batch_size
-    room = min(room, max(1, division.rows.sum()))
+    room = min(room, max(1, int(division.rows.sum())))
     stop = Event()
     filling = _filled(
         source,

@@ -35,9 +35,7 @@ class Frame:
     default_target: str | None = None
     first_row: int = 0
     notes: list[str] = field(default_factory=list)
-    converters: dict[str, Callable[[pyarrow.ChunkedArray], pyarrow.ChunkedArray]] = field(
-        default_factory=dict
-    )
+    converters: dict[str, Callable[[pyarrow.Array], pyarrow.Array]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -61,7 +59,7 @@ class Frame:
         self,
         name: str,
         kind: pyarrow.DataType,
-        converter: Callable[[pyarrow.ChunkedArray], pyarrow.ChunkedArray],
+        converter: Callable[[pyarrow.Array], pyarrow.Array],
     ) -> None:
         """Read a column as another type.
 
@@ -105,7 +103,7 @@ def is_text(kind: pyarrow.DataType) -> bool:
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
-def _as_text(cells: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+def _as_text(cells: pyarrow.Array) -> pyarrow.Array:
     """Return cells of any type as text; lists, records and bytes as Python writes them."""
     try:
         text = cells.cast(pyarrow.string())

@@ -182,7 +182,7 @@ def coerce(x: object) -> tuple[Operations, Array]:
     return choice.ops, choice.backend.asarray(x)
 
 
-def coerce_pair(first: object, second: object) -> tuple[Operations, Array, Array]:
+def coerce_pair(first: Any, second: Any) -> tuple[Operations, Array, Array]:
     """Return the operations of the backend that computes on two arrays, and the arrays on it.
 
     This gives what `choose` gives, with the short path of `coerce`.

@@ -18,7 +18,7 @@ from xpnet.errors import InputError
 from xpnet.learning.losses import NumericLoss
 from xpnet.learning.weights import check_weights
 from xpnet.models.inputs import to_host
-from xpnet.typing import ArrayLike
+from xpnet.typing import ArrayLike, TargetsLike
 
 
 class Exposures(NamedTuple):
@@ -100,7 +100,7 @@ class Rates(NamedTuple):
     weight : (rows,) of these targets; None for equal ones
     """
 
-    y: ArrayLike | None
+    y: TargetsLike | None
     weight: ArrayLike | None
 
 

@@ -391,7 +391,7 @@ def declared_classes(
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return learned
     several = isinstance(classes, list) and len(classes) > 0 and numpy.ndim(classes[0]) == 1
-    all_labels: Sequence[numpy.ndarray] = classes if several else [classes]
+    all_labels: Sequence[Any] = classes if several else [classes]
     for labels in all_labels:
         check_label_types(labels, "classes")
         check_savable_labels(numpy.ravel(labels), "classes")

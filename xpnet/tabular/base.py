@@ -53,7 +53,7 @@ from xpnet.tabular.rows.fit_rows import (
 )
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import Interrupts, LabeledRows
-from xpnet.typing import Array, ArrayLike, TableLike, Transformer
+from xpnet.typing import Array, ArrayLike, TableLike, TargetsLike, Transformer
 
 MIN_NEW_ROWS = 16
 """Minimum number of rows that a model is refined with: fewer say nothing of a better epoch."""
@@ -106,7 +106,7 @@ class Tabular(FittedAttributes, TabularParameters):
     """
 
     @abstractmethod
-    def _checked_targets(self, y: ArrayLike, name: str) -> CheckedTargets:
+    def _checked_targets(self, y: TargetsLike, name: str) -> CheckedTargets:
         """Return targets, if their values are allowed. name : of the argument"""
 
     @abstractmethod
@@ -141,7 +141,7 @@ class Tabular(FittedAttributes, TabularParameters):
     def fit(
         self,
         X: TableLike,
-        y: ArrayLike | None = None,
+        y: TargetsLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         X_val: TableLike | None = None,
@@ -214,13 +214,13 @@ class Tabular(FittedAttributes, TabularParameters):
     def fit_encoded(
         self,
         encoder: Transformer,
-        X: ArrayLike,
+        X: TableLike,
         y: Any,
         *,
         classes: numpy.ndarray | None = None,
         sample_weight: ArrayLike | None = None,
         X_val: Array | Source | None = None,
-        y_val: ArrayLike | None = None,
+        y_val: TargetsLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Train on rows that a fitted encoder has encoded, such as those of a very large table.
@@ -271,7 +271,7 @@ class Tabular(FittedAttributes, TabularParameters):
     def refine(
         self,
         X: TableLike,
-        y: ArrayLike,
+        y: TargetsLike,
         sample_weight: ArrayLike | None = None,
         *,
         learning_rate_share: float = 0.03,
@@ -501,7 +501,7 @@ class Tabular(FittedAttributes, TabularParameters):
         self._watching = Watching(make, say, every_epoch=every_epoch)
         return self
 
-    def predict_members(self, X: ArrayLike) -> numpy.ndarray:
+    def predict_members(self, X: TableLike) -> numpy.ndarray:
         """Predict with each member on its own, which shows how far they agree.
 
         Parameters

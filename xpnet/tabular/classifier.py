@@ -43,7 +43,7 @@ from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.rows.coded_labels import CodedLabels
 from xpnet.tabular.rows.fit_rows import TargetCoding, check_row_weights
 from xpnet.tabular.settings import TableSettings
-from xpnet.typing import ArrayLike, TableLike, Transformer
+from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer
 
 MIN_ROWS_TO_WARN = 20
 """Number of rows above which a class of one row causes a warning. On fewer rows there is little
@@ -102,7 +102,7 @@ class Classes:
 class SoftLabels(NamedTuple):
     """Soft labels as a user passes them. shares : (rows, classes); classes : of the columns"""
 
-    shares: ArrayLike
+    shares: TargetsLike
     classes: ArrayLike
 
 
@@ -181,12 +181,12 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def fit(
         self,
         X: TableLike,
-        y: ArrayLike | None = None,
+        y: TargetsLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         classes: ArrayLike | None = None,
         X_val: TableLike | None = None,
-        y_val: ArrayLike | None = None,
+        y_val: TargetsLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
@@ -255,7 +255,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         )
 
     def _checked_targets(
-        self, y: ArrayLike | CodedLabels | SoftLabels, name: str
+        self, y: TargetsLike | SoftLabels, name: str
     ) -> CodedLabels | numpy.ndarray:
         if isinstance(y, CodedLabels):
             check_savable_labels(y.labels, name)
@@ -404,7 +404,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """Return the probability of the second class from which it is predicted, or None."""
         return self._attribute("threshold")
 
-    def predict_proba(self, X: ArrayLike) -> numpy.ndarray:
+    def predict_proba(self, X: TableLike) -> numpy.ndarray:
         """Predict the probabilities of the classes: the mean over the members.
 
         Parameters
@@ -424,7 +424,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """
         return like_rows(self.get_fitted_state().probabilities(X), X)
 
-    def predict(self, X: ArrayLike) -> numpy.ndarray:
+    def predict(self, X: TableLike) -> numpy.ndarray:
         """Predict the label of each row: the most probable, by the threshold, or the median.
 
         Parameters
@@ -453,7 +453,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             "predict_proba, or TabularRegressor."
         )
 
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(self, X: TableLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Measure the accuracy of the predicted labels.
 
         Parameters

@@ -27,7 +27,7 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.calibration import CalibrationRows, conformal_margin, tempered
 from xpnet.tabular.importance import Importances
-from xpnet.typing import ArrayLike, PredictionRule, Transformer
+from xpnet.typing import ArrayLike, PredictionRule, TableLike, Transformer
 
 BATCH_MULTIPLE = 32
 """Rows are predicted in multiples of this number of rows.
@@ -103,12 +103,12 @@ class FittedTable:
             del encoder.feature_names_in_
         return replace(self, encoder=encoder)
 
-    def mean_outputs(self, X: ArrayLike) -> numpy.ndarray:
+    def mean_outputs(self, X: TableLike) -> numpy.ndarray:
         """Return the mean prediction of all members of all networks: (rows, outputs)."""
         blocks = (self.network_outputs(block, "predict") for block in self.encoded_blocks(X))
         return self.in_units(numpy.concatenate([mean_of(block) for block in blocks]))
 
-    def member_outputs(self, X: ArrayLike) -> numpy.ndarray:
+    def member_outputs(self, X: TableLike) -> numpy.ndarray:
         """Return the prediction of each member: (networks * members, rows, outputs)."""
         blocks = (
             numpy.concatenate(self.network_outputs(block, "predict_members"))
@@ -195,7 +195,7 @@ class FittedClassifier(FittedTable):
             return LinearPart(coef, intercept)
         return LinearPart(coef[1:] - coef[:1], intercept[1:] - intercept[:1])
 
-    def probabilities(self, X: ArrayLike) -> numpy.ndarray:
+    def probabilities(self, X: TableLike) -> numpy.ndarray:
         """Return the probabilities of the classes: (rows, classes)."""
         return self.calibrated(self.mean_outputs(X))
 
@@ -203,7 +203,7 @@ class FittedClassifier(FittedTable):
         """Return the probabilities of mean outputs: (rows, classes)."""
         return mean if self.temperature == 1.0 else tempered(mean, self.temperature)
 
-    def labels(self, X: ArrayLike) -> numpy.ndarray:
+    def labels(self, X: TableLike) -> numpy.ndarray:
         """Return the predicted label of each row: (rows,)."""
         return self.classes[predicted_classes(self.probabilities(X), self.rule)]
 
@@ -268,7 +268,7 @@ class FittedRegressor(FittedTable):
         """Return numbers (rows, outputs), limited to the range of the targets of the training."""
         return numpy.clip(numbers, *self.target[2:])
 
-    def predictions(self, X: ArrayLike) -> numpy.ndarray:
+    def predictions(self, X: TableLike) -> numpy.ndarray:
         """Return the predicted numbers: (rows, outputs)."""
         return self.in_range(self.mean_outputs(X))
 
@@ -321,7 +321,7 @@ class FittedRegressor(FittedTable):
 
     def interval(
         self,
-        X: ArrayLike,
+        X: TableLike,
         coverage: float,
         predictions: ArrayLike | None,
         factors: numpy.ndarray | int = 1,
@@ -361,7 +361,7 @@ class FittedRegressor(FittedTable):
         centre = self.target[0]
         return numpy.abs(self.target[2:] - centre).max(axis=0)
 
-    def _checked_predictions(self, X: ArrayLike, predictions: ArrayLike) -> numpy.ndarray:
+    def _checked_predictions(self, X: TableLike, predictions: ArrayLike) -> numpy.ndarray:
         """Return predictions as (rows, outputs). Raises InputError unless they are those of X."""
         numbers = numpy.asarray(predictions, numpy.float64)
         expected = (row_count(X, self.encoder), self.spec.widths[-1])
@@ -382,7 +382,7 @@ def mean_of(outputs: Sequence[numpy.ndarray]) -> numpy.ndarray:
     return reduce(numpy.add, outputs) / outputs[0].dtype.type(len(outputs))
 
 
-def row_count(X: ArrayLike, encoder: Transformer) -> int:
+def row_count(X: TableLike, encoder: Transformer) -> int:
     """Return the number of rows of a table that an encoder takes."""
     return table_of(X).rows if isinstance(encoder, TableEncoder) else int(_num_samples(X))
 

@@ -23,7 +23,7 @@ from xpnet.tabular.ensemble.watching import Callbacks
 from xpnet.tabular.fitted import FittedRegressor, row_count
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.refinement import Refinement
-from xpnet.typing import ArrayLike, TableLike, Transformer
+from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -129,7 +129,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         tags.target_tags.multi_output = True
         return tags
 
-    def _checked_targets(self, y: ArrayLike, name: str) -> numpy.ndarray:
+    def _checked_targets(self, y: TargetsLike, name: str) -> numpy.ndarray:
         y = to_host(y)
         check_numbers(y, name, type(self))
         numbers = check_array(y, ensure_2d=False, dtype=numpy.float64, input_name=name)
@@ -190,7 +190,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     def fit(
         self,
         X: TableLike,
-        y: ArrayLike | None = None,
+        y: TargetsLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         X_val: TableLike | None = None,
@@ -290,7 +290,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     def refine(
         self,
         X: TableLike,
-        y: ArrayLike,
+        y: TargetsLike,
         sample_weight: ArrayLike | None = None,
         *,
         exposure: ArrayLike | None = None,
@@ -370,7 +370,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         return refinement
 
     def _per_exposure(
-        self, y: ArrayLike | None, weight: ArrayLike | None, exposures: Exposures
+        self, y: TargetsLike | None, weight: ArrayLike | None, exposures: Exposures
     ) -> Rates:
         """Return targets and weights of rates; the same where nothing is known of their means."""
         if exposures.is_empty or y is None:
@@ -451,7 +451,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
     def predict_interval(
         self,
-        X: ArrayLike,
+        X: TableLike,
         coverage: float = 0.9,
         *,
         predictions: ArrayLike | None = None,

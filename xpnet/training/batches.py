@@ -10,7 +10,7 @@ import numpy
 
 from xpnet.backend import Backend, Operations, ProgressReports, SeveralEpochs, Step
 from xpnet.ops import Array, namespace
-from xpnet.training.orders import OrderDrawer
+from xpnet.training.orders import DrawnOrder, OrderDrawer
 from xpnet.typing import RandomGenerator
 
 Value = TypeVar("Value")
@@ -100,7 +100,7 @@ class OrderedBatches(TypedDict):
 
     learning_rate: float
     batch_size: int
-    order: numpy.ndarray | None
+    order: DrawnOrder | None
 
 
 class EpochSettings(OrderedBatches):

@@ -7,7 +7,7 @@ order is drawn again.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy
 
@@ -29,6 +29,12 @@ MIN_PREFETCHED_ROWS_LEGACY = 20_000
 
 MAX_REDRAWN_ROWS = 2**13
 """Maximum rows in the orders that are drawn again to undo an epoch."""
+
+
+DrawnOrder: TypeAlias = Any
+"""The order of the rows of an epoch, as it is drawn: (rows,) or (members, rows) int64; over a
+source a `xpnet.training.streamed.BlockOrder`.
+"""
 
 
 class _Prefetched(NamedTuple):
@@ -62,9 +68,8 @@ class OrderDrawer:
         )
         self._can_prefetch = prefetches and members == 1 and rows >= minimum
 
-    def draw(self, step: Step, *, last: bool) -> numpy.ndarray:
-        """Draw the order of an epoch: (rows,) int64, or (members, rows); let the step prefetch the
-        next one.
+    def draw(self, step: Step, *, last: bool) -> DrawnOrder:
+        """Draw the order of an epoch; let the step prefetch the next one.
 
         last : whether no epoch follows
         """
@@ -78,12 +83,11 @@ class OrderDrawer:
             step.prefetch_order = self._prefetch
         return order
 
-    def _drawn(self) -> numpy.ndarray:
+    def _drawn(self) -> DrawnOrder:
         """Draw an order."""
-        order: numpy.ndarray = self.rng.permutation(self.rows)
-        return order
+        return self.rng.permutation(self.rows)
 
-    def _prefetch(self) -> numpy.ndarray:
+    def _prefetch(self) -> DrawnOrder:
         """Draw the next order, and put the generator back."""
         before = rng_state(self.rng)
         order = self._drawn()
@@ -91,7 +95,7 @@ class OrderDrawer:
         put_state(self.rng, before)
         return order
 
-    def _take_prefetched(self) -> numpy.ndarray:
+    def _take_prefetched(self) -> DrawnOrder:
         """Return the prefetched order if the generator has not moved since; else draw one."""
         prefetched = self._prefetched
         self._prefetched = None

@@ -99,14 +99,14 @@ def _archive_frame(
 
 def array_frame(
     name: str,
-    X: numpy.ndarray,
+    X: Any,
     labels: numpy.ndarray | None,
     target: str,
     names: Sequence[str] | None = None,
 ) -> Frame:
     """Return the frame of a matrix and its labels.
 
-    X : (rows, features), an array or what is sliced as one; labels : (rows,), or None
+    X : (rows, features), an array or what is sliced as one, unchecked; labels : (rows,), or None
     target : the name of the labels' column
     names : of the matrix's columns; by default x0, x1, ...
 

@@ -32,7 +32,7 @@ from xpnet.tabular.columns.records import (
     codes_of_texts,
     text_of,
 )
-from xpnet.typing import ArrayLike
+from xpnet.typing import TableLike
 
 if TYPE_CHECKING:
     import pyarrow
@@ -78,7 +78,7 @@ class NamedColumns(NamedTuple):
     arrays: Sequence[Sized]
 
 
-def _columns_of(X: ArrayLike) -> NamedColumns:
+def _columns_of(X: TableLike) -> NamedColumns:
     """Return the columns of a frame, an Arrow table, a dict of columns, or a matrix.
 
     The columns of a wide table are taken together where its library allows that.
@@ -89,7 +89,7 @@ def _columns_of(X: ArrayLike) -> NamedColumns:
         dtypes = set(frame.dtypes) if is_pandas and frame.ndim == 2 else set()
         if len(dtypes) == 1 and all(map(_is_plain_number, dtypes)):
             return NamedColumns(frame.columns.tolist(), list(frame.to_numpy().T))
-        items: list[tuple[object, Sized]] = list(X.items())
+        items: list[tuple[object, Sized]] = list(frame.items())
         return NamedColumns([name for name, _ in items], [column for _, column in items])
     if not hasattr(X, "__arrow_c_stream__"):
         return NamedColumns([], _columns_of_matrix(X))
@@ -109,7 +109,7 @@ def _numbered(columns: Sequence[object]) -> list[str]:
     return [f"x{index}" for index in range(len(columns))]
 
 
-def _frame_of(X: ArrayLike) -> narwhals.DataFrame:
+def _frame_of(X: TableLike) -> narwhals.DataFrame:
     """Return a table of a library that narwhals knows, or of Arrow's interface, as its frame.
 
     Raises InputError where neither pyarrow nor polars is installed, which read that interface.
@@ -129,7 +129,7 @@ def _frame_of(X: ArrayLike) -> narwhals.DataFrame:
     )
 
 
-def _columns_of_matrix(X: ArrayLike) -> list[Sized]:
+def _columns_of_matrix(X: TableLike) -> list[Sized]:
     """Return the columns of an array, or of a list of rows."""
     checked = check_array(X, **_CHECKS)
     if isinstance(X, numpy.ma.MaskedArray):  # check_array drops the mask

@@ -232,7 +232,8 @@ def predict_better_than_bins(
     gains = others - of_levels
     standard_error = gains.std() / numpy.sqrt(len(x))
     gain = float(gains.mean())
-    return gain > MIN_GAIN_ERRORS * standard_error and gain > MIN_EXPLAINED * of_constant.mean()
+    least_explained = MIN_EXPLAINED * float(of_constant.mean())
+    return gain > MIN_GAIN_ERRORS * float(standard_error) and gain > least_explained
 
 
 def _predicted_by_number(

@@ -84,7 +84,9 @@ def conformal_margin(
 
 def _quantile(scores: numpy.ndarray, share: float, rows: CalibrationRows) -> numpy.ndarray:
     """Return the weighted quantile of scores (rows,), or of each column of (rows, outputs)."""
-    return numpy.quantile(scores, share, axis=0, method="inverted_cdf", weights=rows.weight)
+    return numpy.asarray(
+        numpy.quantile(scores, share, axis=0, method="inverted_cdf", weights=rows.weight)
+    )
 
 
 def independent_rows(values: numpy.ndarray, groups: numpy.ndarray) -> float:

@@ -30,7 +30,7 @@ from xpnet.tabular.quality import Quality
 from xpnet.tabular.rows.constant import has_related_number
 from xpnet.tabular.rows.held_parts import MAX_ROWS as MAX_HELD_ROWS
 from xpnet.tabular.settings import TableSettings
-from xpnet.training import Callback, LabeledRows, TrainingState
+from xpnet.training import Callback, LabeledRows, Training, TrainingState
 from xpnet.typing import SparseMatrix, Transformer
 
 MAX_EPOCHS = 400
@@ -74,6 +74,10 @@ FINAL_SHARE = 0.02
 """The share of the learning rate that is left at the end."""
 
 
+Watched = Callback | Callable[[Training], None]
+"""A callback: an instance of its class, or a function that is called after each epoch."""
+
+
 class Watchers(NamedTuple):
     """The watchers of the training of one network.
 
@@ -81,11 +85,11 @@ class Watchers(NamedTuple):
     state : the state from which it goes on; None for a new training
     """
 
-    callbacks: Sequence[Callback]
+    callbacks: Sequence[Watched]
     state: TrainingState | None
 
 
-Watch = Callable[[int], tuple[Sequence[Callback], TrainingState | None]]
+Watch = Callable[[int], tuple[Sequence[Watched], TrainingState | None]]
 """Returns the watchers of the training of the network of a number."""
 
 
@@ -211,7 +215,7 @@ def may_be_noise(
     """
     if scales is None or sums is None or len(rows.X) > MAX_ROWS_OF_RELATIONS:
         return False
-    numbers = sums_of_inputs(rows.X, sums.multiply(scales[:, None]))
+    numbers = sums_of_inputs(rows.X, sums.multiply(scales[:, None]).tocsr())
     return not has_related_number(numbers, rows, spec.widths[-1])
 
 

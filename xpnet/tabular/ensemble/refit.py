@@ -6,7 +6,7 @@ measured on the validation rows, such as intervals and temperatures, is measured
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy
@@ -103,7 +103,7 @@ def refit(
     batch_size: int,
     learning_rate: float,
     seconds: float,
-    callbacks: Sequence[Callback],
+    callbacks: Sequence[Callback | Callable[[Training], None]],
 ) -> None:
     """Train a network on, on all rows; its history says nothing of these epochs.
 

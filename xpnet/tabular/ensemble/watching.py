@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 from xpnet.tabular.columns.records import enumerated
-from xpnet.tabular.ensemble.recipe import Watch, Watchers
+from xpnet.tabular.ensemble.recipe import Watch, Watched, Watchers
 from xpnet.training import Callback, Training
 from xpnet.typing import Transformer
 
@@ -15,7 +14,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 Say = Callable[[str, str], None]
 """Called with the name and the value of each line."""
-Callbacks = Iterable[Any] | Callable[[int], Iterable[Any]]
+Callbacks = Iterable[Watched] | Callable[[int], Iterable[Watched]]
 """Callbacks that all networks share, or a function of a network's number that returns them."""
 
 

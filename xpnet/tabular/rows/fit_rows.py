@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy
 from sklearn.utils import _safe_indexing
@@ -144,7 +144,13 @@ def check_row_weights(
     return weights_in_dtype(checked, dtype, name)
 
 
-Selected = TypeVar("Selected", bound="numpy.ndarray | None")
+class ValuesOfRows(Protocol):
+    """Values of rows, some of which can be selected: an array, or labels as indices."""
+
+    def __getitem__(self, rows: numpy.ndarray, /) -> Any: ...
+
+
+Selected = TypeVar("Selected", bound="ValuesOfRows | None")
 """Values of rows, or None."""
 
 
