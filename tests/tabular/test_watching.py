@@ -73,6 +73,7 @@ def test_a_function_returns_the_callbacks_of_each_network() -> None:
     assert [network.history.epochs for network in model.networks_] == [1, 2, 3]
 
 
+@pytest.mark.wrong_types
 def test_what_is_no_callback_is_refused() -> None:
     with pytest.raises(xpnet.InputError, match="callbacks.*'print'"):
         TabularRegressor(**SMALL).fit(TABLE, NUMBERS, callbacks=["print"])

@@ -182,14 +182,14 @@ def coerce(x: object) -> tuple[Operations, Array]:
     return choice.ops, choice.backend.asarray(x)
 
 
-def coerce_pair(first: Any, second: Any) -> tuple[Operations, Array, Array]:
+def coerce_pair(first: object, second: object) -> tuple[Operations, Array, Array]:
     """Return the operations of the backend that computes on two arrays, and the arrays on it.
 
     This gives what `choose` gives, with the short path of `coerce`.
     """
-    are_numpy = type(first) is ndarray and type(second) is ndarray
-    if are_numpy and _context.get() is None and _ENCODED not in _ENVIRONMENT:
-        return _host_operations(), first, second
+    if type(first) is ndarray and type(second) is ndarray:
+        if _context.get() is None and _ENCODED not in _ENVIRONMENT:
+            return _host_operations(), first, second
     choice = choose(first, second)
     return choice.ops, choice.backend.asarray(first), choice.backend.asarray(second)
 

@@ -1,7 +1,6 @@
 """The targets of a fit: classes or numbers, how a network learns them, and what it answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -391,7 +390,7 @@ def declared_classes(
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return learned
     several = isinstance(classes, list) and len(classes) > 0 and numpy.ndim(classes[0]) == 1
-    all_labels: Sequence[Any] = classes if several else [classes]
+    all_labels = classes if several else [classes]
     for labels in all_labels:
         check_label_types(labels, "classes")
         check_savable_labels(numpy.ravel(labels), "classes")

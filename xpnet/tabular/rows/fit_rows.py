@@ -144,13 +144,13 @@ def check_row_weights(
     return weights_in_dtype(checked, dtype, name)
 
 
-class ValuesOfRows(Protocol):
+class SelectableValues(Protocol):
     """Values of rows, some of which can be selected: an array, or labels as indices."""
 
     def __getitem__(self, rows: numpy.ndarray, /) -> Any: ...
 
 
-Selected = TypeVar("Selected", bound="ValuesOfRows | None")
+Selected = TypeVar("Selected", bound="SelectableValues | None")
 """Values of rows, or None."""
 
 
