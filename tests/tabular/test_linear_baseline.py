@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 import pytest
-from scipy.special import log_softmax, softmax
+from scipy.special import expit, log_softmax, softmax
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import log_loss, mean_squared_error
 from sklearn.preprocessing import StandardScaler
@@ -18,6 +18,7 @@ from xpnet.models import Network
 from xpnet.models.presets import initial_values
 from xpnet.tabular.ensemble.linear_baseline import (
     LinearModel,
+    blended_outputs,
     numbers_of_columns,
     with_linear,
     with_scaled_inputs,
@@ -52,6 +53,44 @@ def test_scales_and_a_linear_model_are_part_of_the_weights(
     if outputs > 1:
         wanted = softmax(0.75 * log_softmax(numpy.log(before), axis=-1) + 0.25 * linear, axis=-1)
     numpy.testing.assert_allclose(after, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_of_ordered_classes_the_cumulative_logits_are_blended(members: int, classes: int) -> None:
+    spec = NetworkSpec(
+        widths=(6, 8, 8, classes),
+        activations=("relu", "relu"),
+        loss="ordered_cross_entropy",
+        members=members,
+    )
+    drawn = initial_values(spec, numpy.random.default_rng(1))
+    biases = DRAWN.normal(size=drawn["b3"].shape)
+    drawn["b3"] = biases
+    X = DRAWN.normal(size=(40, 6))
+    weights, of_linear = numpy.zeros((6, classes)), DRAWN.normal(size=classes)
+    weights[:, 0] = DRAWN.normal(size=6)
+
+    def cumulative(scores: numpy.ndarray, gaps: numpy.ndarray) -> numpy.ndarray:
+        """Return the logits of a class above k. scores : (..., 1); gaps : before softplus"""
+        falls = numpy.cumsum(numpy.log1p(numpy.exp(gaps)), axis=-1)
+        return numpy.concatenate([scores, scores - falls], axis=-1)
+
+    network = Network(spec, drawn, 0.1, backend="numpy", dtype="float64")
+    first = network.predict_members(X)[..., :1]
+    scores = numpy.log(1 - first) - numpy.log(first)
+    gaps = numpy.broadcast_to(biases.reshape(members, 1, classes), (members, 40, classes))
+    before = cumulative(scores, gaps[..., 1:-1])
+    linear = X @ weights + of_linear
+    after = 0.75 * before + 0.25 * cumulative(linear[:, :1], linear[:, 1:-1])
+    not_above = numpy.concatenate([expit(-after), numpy.ones((members, 40, 1))], axis=-1)
+    grown, found = with_linear(spec, network.values(), LinearModel(weights, of_linear), 0.25)
+    assert grown.widths == (6, 8 + 2 * members, 8 + 2 * members, classes)
+    received = Network(grown, found, 0.1, backend="numpy", dtype="float64").predict_members(X)
+    wanted = numpy.diff(not_above, axis=-1, prepend=0)
+    numpy.testing.assert_allclose(received, wanted, rtol=1e-7, atol=1e-9)
+    blends = blended_outputs(network.predict_members(X), linear, spec.loss)
+    numpy.testing.assert_allclose(blends[1], wanted.mean(axis=0), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("codes", [False, True])

@@ -13,9 +13,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier
 
 import xpnet
+from xpnet.ops import ordered
 from xpnet.tabular.ensemble import linear_solvers
 from xpnet.tabular.ensemble.linear_baseline import numbers_of_columns, sums_of_inputs
-from xpnet.tabular.ensemble.linear_solvers import fit_logistics, fit_ridges
+from xpnet.tabular.ensemble.linear_solvers import (
+    fit_logistics,
+    fit_ordered_logistics,
+    fit_ridges,
+)
 
 RNG = numpy.random.default_rng(0)
 X = RNG.normal(size=(300, 4))
@@ -41,6 +46,46 @@ def test_a_logistic_regression_is_that_of_scikit_learn(classes: int, weight: Any
     numpy.testing.assert_allclose(
         softmax(model.outputs(X), axis=1), expected.predict_proba(X), atol=2e-3
     )
+
+
+def test_an_ordered_logistic_regression_is_the_ordered_model_of_statsmodels() -> None:
+    ordinal = pytest.importorskip("statsmodels.miscmodels.ordinal_model")
+    rng = numpy.random.default_rng(1)
+    ranks = numpy.digitize(X @ [1.0, -2.0, 0.5, 0.0] + rng.logistic(size=300), [-1.5, 0, 2])
+    (model,) = fit_ordered_logistics(X, ranks, None, [1e-9], classes=4, deadline=numpy.inf)
+    theirs = ordinal.OrderedModel(ranks, X, distr="logit")
+    fitted = theirs.fit(method="bfgs", disp=0, gtol=1e-9)
+    # The gradient of the mean loss ends below 1e-4, theirs below 1e-9.
+    numpy.testing.assert_allclose(
+        ordered(model.outputs(X)), theirs.predict(fitted.params, exog=X), atol=2e-3
+    )
+
+
+@pytest.mark.parametrize("weight", WEIGHTS, ids=["equal", "weighted"])
+@pytest.mark.parametrize("penalty", [0.1, 100.0])
+def test_of_two_ordered_classes_it_is_the_logistic_regression_of_scikit_learn(
+    weight: Any, penalty: float
+) -> None:
+    labels = (X @ [1.0, -2.0, 0.5, 0.0] + RNG.logistic(size=300) > 0.5).astype(int)
+    expected = LogisticRegression(C=1 / penalty, tol=1e-8, max_iter=1000).fit(X, labels, weight)
+    (model,) = fit_ordered_logistics(X, labels, weight, [penalty], classes=2, deadline=numpy.inf)
+    numpy.testing.assert_allclose(ordered(model.outputs(X)), expected.predict_proba(X), atol=2e-3)
+
+
+def test_weights_of_an_ordered_logistic_regression_are_repeated_rows() -> None:
+    rng = numpy.random.default_rng(2)
+    ranks, times = rng.integers(0, 3, 300), rng.integers(1, 4, 300)
+    shares = numpy.eye(3)[ranks]
+    weighted, repeated, of_shares = (
+        fit_ordered_logistics(*rows, [10.0], classes=3, deadline=numpy.inf)[0].outputs(X)
+        for rows in (
+            (X, ranks, times.astype(float)),
+            (X.repeat(times, axis=0), ranks.repeat(times), None),
+            (X, shares, times.astype(float)),
+        )
+    )
+    numpy.testing.assert_allclose(weighted, repeated, atol=1e-6)
+    numpy.testing.assert_allclose(weighted, of_shares, atol=1e-6)
 
 
 class FlaggedProducts(numpy.ndarray):

@@ -14,7 +14,7 @@ from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.learning.labels import classes_of_columns
 from xpnet.learning.targets import ClassTargets, Targets, labels_at
-from xpnet.ops import Array
+from xpnet.ops import Array, softplus
 from xpnet.typing import ArrayLike
 
 Order: TypeAlias = Sequence[object] | numpy.ndarray | bool | None
@@ -23,6 +23,10 @@ categorical of pandas or polars, False for no order."""
 
 Choice = Literal["median", "mode"]
 """Which of ordered classes is predicted: the median class or the most probable one."""
+
+MIN_GAP = 1e-9
+"""Smallest distance of two thresholds that outputs are computed of. Probabilities that are rounded
+may have none."""
 
 
 def order_of(ordered: Order, y: object) -> numpy.ndarray | None:
@@ -109,10 +113,36 @@ def first_thresholds(Y: numpy.ndarray, weight: numpy.ndarray | None, classes: in
         counts = numpy.bincount(Y, weight, minlength=classes)
     else:
         counts = Y.sum(axis=0) if weight is None else weight @ Y
-    above = (counts + 1)[::-1].cumsum()[::-1]
-    logits = numpy.log(above[1:] / (above[0] - above[1:]))
-    gaps = -numpy.diff(logits)
-    return numpy.concatenate([logits[:1], numpy.log(numpy.expm1(gaps)), [0.0]])
+    return outputs_of_cumulative(cumulative_logits(counts + 1))
+
+
+def cumulative_logits(shares: numpy.ndarray) -> numpy.ndarray:
+    """Return the logits of the probabilities of a class above k, which fall: (..., classes - 1).
+
+    shares : (..., classes), lowest class first, positive; they need not sum to 1
+    """
+    below = shares.cumsum(axis=-1)[..., :-1]
+    above = shares[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
+    logits: numpy.ndarray = numpy.log(above) - numpy.log(below)
+    return logits
+
+
+def outputs_of_cumulative(logits: numpy.ndarray) -> numpy.ndarray:
+    """Return the outputs, as ``xpnet.ops.ordered`` takes them, of cumulative logits.
+
+    logits : (..., classes - 1); they fall
+    returns (..., classes)
+    """
+    gaps = -numpy.diff(logits, axis=-1).clip(max=-MIN_GAP)
+    of_gaps = gaps + numpy.log(-numpy.expm1(-gaps))  # the inverse of softplus
+    return numpy.concatenate([logits[..., :1], of_gaps, numpy.zeros_like(logits[..., :1])], axis=-1)
+
+
+def cumulative_of_outputs(outputs: numpy.ndarray) -> numpy.ndarray:
+    """Return the cumulative logits of outputs, (..., classes - 1). outputs : (..., classes)"""
+    steps = [outputs[..., :1], -softplus(outputs[..., 1:-1])]
+    logits: numpy.ndarray = numpy.concatenate(steps, axis=-1).cumsum(axis=-1)
+    return logits
 
 
 def with_thresholds(

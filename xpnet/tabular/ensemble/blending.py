@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy
 
+from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.learning.scores import log_losses
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows, rows_of_folds
@@ -21,9 +22,10 @@ def best_blend(trained: TrainedNetworks, divided: DividedRows) -> TrainedNetwork
 
     Losses other than that of classes and squared errors keep all settings.
     """
-    if trained.validated[0].spec.loss not in ("softmax_cross_entropy", "squared_error"):
+    loss = trained.validated[0].spec.loss
+    has_classes = loss in CLASS_LOSSES
+    if not has_classes and loss != "squared_error":
         return trained
-    has_classes = trained.validated[0].spec.loss == "softmax_cross_entropy"
     settings = trained.settings
     predicted = [_rows_of_setting(trained.of_settings([setting]), divided) for setting in settings]
     chosen = best_together(predicted, are_classes=has_classes)

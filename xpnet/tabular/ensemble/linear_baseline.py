@@ -21,11 +21,23 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from xpnet.backend import NetworkSpec
 from xpnet.backend.blas import one_thread
+from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.learning.labels import hard_labels
+from xpnet.learning.ordered import (
+    cumulative_logits,
+    cumulative_of_outputs,
+    outputs_of_cumulative,
+)
 from xpnet.learning.scores import MIN_PROBABILITY, log_losses
 from xpnet.models import Network
+from xpnet.ops import ordered
 from xpnet.tabular.encodings.encoding import Encoding
-from xpnet.tabular.ensemble.linear_solvers import LinearModel, fit_logistics, fit_ridges
+from xpnet.tabular.ensemble.linear_solvers import (
+    LinearModel,
+    fit_logistics,
+    fit_ordered_logistics,
+    fit_ridges,
+)
 from xpnet.tabular.ensemble.unlogged import fit_unlogged
 from xpnet.tabular.rows.held_parts import HeldEpochs, HeldOutputs
 from xpnet.tabular.rows.network_rows import rows_on_host
@@ -167,18 +179,21 @@ def fit_linear(
         spread = numbers.std(axis=0, dtype=numpy.float64)
         factors = 1 / numpy.where(spread > 0, spread, 1.0)
         numbers *= factors.astype(numbers.dtype)
-        if spec.loss == "softmax_cross_entropy":
+        if spec.loss in CLASS_LOSSES:
             classes = spec.widths[-1]
             if len(numpy.unique(hard_labels(rows.Y))) < classes:
                 return None
             penalties = penalties or penalties_of_labels(*numbers.shape)
-            models = fit_logistics(
+            fit = fit_ordered_logistics if spec.loss == "ordered_cross_entropy" else fit_logistics
+            models = fit(
                 numbers, rows.Y, rows.weight, penalties, classes=classes, deadline=deadline
             )
             best = 0
             if len(models) > 1:
                 numbers_val = sums_of_inputs(validation.X, sums) * factors
-                probabilities = [softmax(model.outputs(numbers_val), axis=1) for model in models]
+                probabilities = [
+                    probabilities_of(model.outputs(numbers_val), spec.loss) for model in models
+                ]
                 best = int(numpy.argmin([_log_loss(of, validation) for of in probabilities]))
         else:
             numbers_val = sums_of_inputs(validation.X, sums) * factors
@@ -189,6 +204,14 @@ def fit_linear(
         replace(model, weights=sums @ (factors[:, None] * model.weights)) for model in models
     ]
     return LinearChoice(of_inputs, of_inputs[best])
+
+
+def probabilities_of(outputs: numpy.ndarray, loss: str) -> numpy.ndarray:
+    """Return the probabilities of classes. outputs : (..., classes) of a loss of classes"""
+    if loss == "ordered_cross_entropy":
+        return ordered(outputs)
+    probabilities: numpy.ndarray = softmax(outputs, axis=-1)
+    return probabilities
 
 
 def penalties_of_labels(rows: int, numbers: int) -> Sequence[float]:
@@ -228,12 +251,19 @@ def blended_outputs(
 ) -> list[numpy.ndarray]:
     """Return numbers or probabilities (rows, outputs) for each of BLEND_WEIGHTS.
 
-    members : (members, rows, outputs), numbers or probabilities; of_linear : numbers or logits
+    members : (members, rows, outputs), numbers or probabilities; of_linear : numbers, logits, or
+        the outputs of ordered classes, whose cumulative logits are blended
     """
     if loss == "squared_error":
         mean = members.mean(axis=0)
         return [(1 - weight) * mean + weight * of_linear for weight in BLEND_WEIGHTS]
-    logits = numpy.log(members.clip(MIN_PROBABILITY))
+    probabilities = members.clip(MIN_PROBABILITY)
+    if loss == "ordered_cross_entropy":
+        cumulative = cumulative_logits(probabilities)
+        other = cumulative_of_outputs(of_linear)
+        blends = [(1 - weight) * cumulative + weight * other for weight in BLEND_WEIGHTS]
+        return [ordered(outputs_of_cumulative(blend)).mean(axis=0) for blend in blends]
+    logits = numpy.log(probabilities)
     return [
         softmax((1 - weight) * logits + weight * of_linear, axis=-1).mean(axis=0)
         for weight in BLEND_WEIGHTS
@@ -313,11 +343,12 @@ def with_linear(
     - layers between: ``[[W, 0], [0, I]]``
     - last layer: ``[(1 - b) W; +b; -b]``, its bias the mean of both biases, weighted as the outputs
 
-    and where members have factors, those of the new units are 1.
+    and where members have factors, those of the new units are 1. Of ordered classes the score alone
+    has units, and the thresholds are blended.
 
     returns the description of the larger network, and its parameters
     """
-    units = spec.members * spec.widths[-1] * 2
+    units = spec.members * _outputs_with_units(spec) * 2
     first, *between, last = spec.layer_names
     new = dict(values)
     of_members = _first_weights_of_linear(spec, values.get(first.get("scale_in", "")), linear)
@@ -333,10 +364,29 @@ def with_linear(
     of_linear = blend_weight * _last_weights_of_linear(spec, last_weights.shape)
     new[last["weight"]] = numpy.concatenate([last_weights, of_linear], axis=-2)
     last_biases = values[last["bias"]]
-    new[last["bias"]] = last_biases * (1 - blend_weight) + blend_weight * linear.biases
+    new[last["bias"]] = _blended_biases(spec, last_biases, linear.biases, blend_weight)
     widths = (spec.widths[0], *(width + units for width in spec.widths[1:-1]), spec.widths[-1])
     parameters = {name: value.astype(spec.dtype) for name, value in new.items()}
     return replace(spec, widths=widths), parameters
+
+
+def _outputs_with_units(spec: NetworkSpec) -> int:
+    """Return the number of outputs, from the first on, that a linear model has weights for."""
+    return 1 if spec.loss == "ordered_cross_entropy" else spec.widths[-1]
+
+
+def _blended_biases(
+    spec: NetworkSpec, biases: numpy.ndarray, of_linear: numpy.ndarray, blend_weight: float
+) -> numpy.ndarray:
+    """Return the weighted mean of biases; of ordered classes, that of their thresholds.
+
+    biases : (..., outputs) of the network; of_linear : (outputs,)
+    """
+    if spec.loss != "ordered_cross_entropy":
+        return biases * (1 - blend_weight) + blend_weight * of_linear
+    of_network = cumulative_of_outputs(biases.astype(numpy.float64))
+    other = cumulative_of_outputs(of_linear)
+    return outputs_of_cumulative((1 - blend_weight) * of_network + blend_weight * other)
 
 
 def _first_weights_of_linear(
@@ -351,7 +401,8 @@ def _first_weights_of_linear(
         scale_in = numpy.ones((spec.members, spec.widths[0]))
     tiny = numpy.abs(scale_in) < MIN_MEMBER_SCALE
     factors = numpy.where(tiny, MIN_MEMBER_SCALE, scale_in.astype(numpy.float64))
-    signed = numpy.stack([linear.weights, -linear.weights], axis=-1)  # (inputs, outputs, 2)
+    of_units = linear.weights[:, : _outputs_with_units(spec)]
+    signed = numpy.stack([of_units, -of_units], axis=-1)  # (inputs, outputs, 2)
     of_members = [signed / factor[:, None, None] for factor in factors]
     return numpy.hstack([weights.reshape(len(weights), -1) for weights in of_members])
 
@@ -363,7 +414,9 @@ def _last_weights_of_linear(spec: NetworkSpec, shape: tuple[int, ...]) -> numpy.
     """
     outputs = spec.widths[-1]
     members = spec.members
-    difference = block_diag(*[[[1.0], [-1.0]]] * outputs)  # (2 * outputs, outputs)
+    with_units = _outputs_with_units(spec)
+    difference = numpy.zeros((2 * with_units, outputs))
+    difference[:, :with_units] = block_diag(*[[[1.0], [-1.0]]] * with_units)
     weights = numpy.zeros((members, members, *difference.shape))
     weights[range(members), range(members)] = difference  # of the member's own units alone
     return weights.reshape(*shape[:-2], -1, outputs)

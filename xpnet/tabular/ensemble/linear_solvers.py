@@ -1,10 +1,11 @@
-"""Linear models of several penalties: ridge regressions, and logistic ones.
+"""Linear models of several penalties: ridge regressions, logistic ones, and ordered logistic ones.
 
 They replace scikit-learn's within a fit: one factorization serves all outputs, a limit of time ends
 a solver, and no warning reaches the user, since a model that has not converged may help as well.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ import numpy
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, lstsq
 from scipy.optimize import minimize
 
+from xpnet import ops
+from xpnet.learning.ordered import first_thresholds
 from xpnet.typing import SparseMatrix
 
 MAX_ITERATIONS = 60
@@ -115,59 +118,66 @@ def fit_logistics(
     """
     factors, basis = in_row_space(X)
     problem = _Logistic(factors, labels, weight, classes)
+    return _minima(problem, basis, penalties, deadline)
+
+
+def fit_ordered_logistics(
+    X: numpy.ndarray,
+    labels: numpy.ndarray,
+    weight: numpy.ndarray | None,
+    penalties: Sequence[float],
+    *,
+    classes: int,
+    deadline: float,
+) -> list[LinearModel]:
+    """Fit an ordered logistic regression for each penalty of the squared weights of the score.
+
+    The thresholds have no penalty. The arguments are those of `fit_logistics`; outputs are those
+    that ``xpnet.ops.ordered`` takes.
+    """
+    factors, basis = in_row_space(X)
+    problem = _OrderedLogistic(factors, labels, weight, classes)
+    return _minima(problem, basis, penalties, deadline)
+
+
+def _minima(
+    problem: "_Problem",
+    basis: Callable[[numpy.ndarray], numpy.ndarray],
+    penalties: Sequence[float],
+    deadline: float,
+) -> list[LinearModel]:
+    """Return the linear models of the minima of a problem, for penalties in rising order.
+
+    basis : turns weights of the problem's numbers into weights of the inputs
+    """
     models: list[LinearModel] = []
-    start = numpy.zeros(problem.shape)
+    parameters = problem.start
     for penalty in reversed(penalties):
         if models and time.monotonic() >= deadline:
             break
-        start = problem.minimum(start, penalty, deadline)
-        weights, bias = numpy.split(start @ problem.logits_of_columns, [len(start) - 1])
-        models.insert(0, LinearModel(basis(weights), bias[0], penalty))
+        parameters = problem.minimum(parameters, penalty, deadline)
+        weights, biases = problem.of_outputs(parameters)
+        models.insert(0, LinearModel(basis(weights), biases, penalty))
     return models
 
 
-class _Logistic:
-    """The loss of a logistic regression of the rows, and its minimum.
+class _Problem(ABC):
+    """A loss of the rows with a penalty of the squared weights, and its minimum.
 
-    shape : of the parameters, (numbers + 1, columns of weights); the last row holds the biases
+    start : the parameters with which a search begins
     """
 
-    def __init__(
-        self, X: numpy.ndarray, labels: numpy.ndarray, weight: numpy.ndarray | None, classes: int
-    ) -> None:
-        rows, numbers = X.shape
-        row_weights = numpy.ones(rows) if weight is None else weight.astype(numpy.float64)
-        self.X = X
-        self.labels = labels
-        self.scale: float = 1.0 / row_weights.sum()
-        self.row_weights: numpy.ndarray = row_weights / row_weights.sum()
-        self.rows: numpy.ndarray = numpy.arange(rows)
-        self.logits_of_columns: numpy.ndarray = (
-            numpy.array([[-0.5, 0.5]]) if classes == 2 else numpy.eye(classes)
-        )
-        self.shape: tuple[int, int] = (numbers + 1, len(self.logits_of_columns))
+    start: numpy.ndarray
 
+    @abstractmethod
     def loss_and_gradient(
         self, parameters: numpy.ndarray, penalty: float
     ) -> tuple[float, numpy.ndarray]:
         """Compute the mean loss with its penalty, and the gradient of their sum."""
-        X = self.X
-        weights, bias = numpy.split(parameters.reshape(self.shape), [X.shape[1]])
-        logits = (X @ weights.astype(X.dtype) + bias) @ self.logits_of_columns
-        logits -= logits.max(axis=1, keepdims=True)
-        errors = numpy.exp(logits)
-        sums = errors.sum(axis=1)
-        errors *= (self.row_weights / sums)[:, None]
-        if self.labels.ndim == 2:
-            losses = numpy.log(sums) - (logits * self.labels).sum(axis=1)
-            errors -= self.row_weights[:, None] * self.labels
-        else:
-            losses = numpy.log(sums) - logits[self.rows, self.labels]
-            errors[self.rows, self.labels] -= self.row_weights
-        of_columns = errors @ self.logits_of_columns.T
-        of_weights = X.T @ of_columns.astype(X.dtype) + penalty * self.scale * weights
-        loss = self.row_weights @ losses + penalty * self.scale / 2 * (weights**2).sum()
-        return float(loss), numpy.vstack([of_weights, of_columns.sum(axis=0)]).ravel()
+
+    @abstractmethod
+    def of_outputs(self, parameters: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return the weights (numbers, outputs) and the biases (outputs,) of parameters."""
 
     def minimum(self, start: numpy.ndarray, penalty: float, deadline: float) -> numpy.ndarray:
         """Return the parameters of the minimum, or of the last iteration before the deadline."""
@@ -189,4 +199,92 @@ class _Logistic:
                 callback=stop_at_deadline,
                 options={"maxiter": MAX_ITERATIONS, "gtol": MAX_GRADIENT},
             )
-        return result.x.reshape(self.shape)
+        return result.x.reshape(start.shape)
+
+
+class _OrderedLogistic(_Problem):
+    """The loss of an ordered logistic regression of the rows.
+
+    start : (numbers + classes - 1,) the weights of the score, then its bias and the gaps of the
+        thresholds, as ``xpnet.ops.ordered`` takes them
+    """
+
+    def __init__(
+        self, X: numpy.ndarray, labels: numpy.ndarray, weight: numpy.ndarray | None, classes: int
+    ) -> None:
+        self.X = X
+        self.labels = labels
+        self.weight: numpy.ndarray | None = weight
+        self.scale: float = 1.0 / (len(X) if weight is None else float(weight.sum()))
+        self.start = numpy.concatenate(
+            [numpy.zeros(X.shape[1]), first_thresholds(labels, weight, classes)[:-1]]
+        )
+
+    def loss_and_gradient(
+        self, parameters: numpy.ndarray, penalty: float
+    ) -> tuple[float, numpy.ndarray]:
+        """See `_Problem.loss_and_gradient`."""
+        X = self.X
+        weights, biases = numpy.split(parameters, [X.shape[1]])
+        outputs = numpy.tile(numpy.append(biases, 0.0), (len(X), 1))
+        outputs[:, 0] += X @ weights.astype(X.dtype)
+        loss, d_outputs = ops.ordered_cross_entropy(outputs, self.labels, self.weight)
+        of_weights = X.T @ d_outputs[:, 0].astype(X.dtype) + penalty * self.scale * weights
+        penalized = float(loss) + penalty * self.scale / 2 * float(weights @ weights)
+        return penalized, numpy.append(of_weights, d_outputs[:, :-1].sum(axis=0))
+
+    def of_outputs(self, parameters: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """See `_Problem.of_outputs`."""
+        of_score, biases = numpy.split(parameters, [self.X.shape[1]])
+        weights = numpy.zeros((len(of_score), len(biases) + 1))
+        weights[:, 0] = of_score
+        return weights, numpy.append(biases, 0.0)
+
+
+class _Logistic(_Problem):
+    """The loss of a logistic regression of the rows.
+
+    start : (numbers + 1, columns of weights) zeros; the last row is of the biases
+    """
+
+    def __init__(
+        self, X: numpy.ndarray, labels: numpy.ndarray, weight: numpy.ndarray | None, classes: int
+    ) -> None:
+        rows, numbers = X.shape
+        row_weights = numpy.ones(rows) if weight is None else weight.astype(numpy.float64)
+        self.X = X
+        self.labels = labels
+        self.scale: float = 1.0 / row_weights.sum()
+        self.row_weights: numpy.ndarray = row_weights / row_weights.sum()
+        self.rows: numpy.ndarray = numpy.arange(rows)
+        self.logits_of_columns: numpy.ndarray = (
+            numpy.array([[-0.5, 0.5]]) if classes == 2 else numpy.eye(classes)
+        )
+        self.start = numpy.zeros((numbers + 1, len(self.logits_of_columns)))
+
+    def loss_and_gradient(
+        self, parameters: numpy.ndarray, penalty: float
+    ) -> tuple[float, numpy.ndarray]:
+        """See `_Problem.loss_and_gradient`."""
+        X = self.X
+        weights, bias = numpy.split(parameters.reshape(self.start.shape), [X.shape[1]])
+        logits = (X @ weights.astype(X.dtype) + bias) @ self.logits_of_columns
+        logits -= logits.max(axis=1, keepdims=True)
+        errors = numpy.exp(logits)
+        sums = errors.sum(axis=1)
+        errors *= (self.row_weights / sums)[:, None]
+        if self.labels.ndim == 2:
+            losses = numpy.log(sums) - (logits * self.labels).sum(axis=1)
+            errors -= self.row_weights[:, None] * self.labels
+        else:
+            losses = numpy.log(sums) - logits[self.rows, self.labels]
+            errors[self.rows, self.labels] -= self.row_weights
+        of_columns = errors @ self.logits_of_columns.T
+        of_weights = X.T @ of_columns.astype(X.dtype) + penalty * self.scale * weights
+        loss = self.row_weights @ losses + penalty * self.scale / 2 * (weights**2).sum()
+        return float(loss), numpy.vstack([of_weights, of_columns.sum(axis=0)]).ravel()
+
+    def of_outputs(self, parameters: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """See `_Problem.of_outputs`."""
+        weights, bias = numpy.split(parameters @ self.logits_of_columns, [len(parameters) - 1])
+        return weights, bias[0]

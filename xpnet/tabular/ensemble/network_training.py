@@ -13,7 +13,7 @@ from xpnet.data.sources import Source
 from xpnet.distributed import distributed_batches
 from xpnet.distributed.ranks import current_ranks
 from xpnet.distributed.sources import source_rows
-from xpnet.learning.ordered import with_thresholds
+from xpnet.learning.ordered import cumulative_logits, outputs_of_cumulative, with_thresholds
 from xpnet.learning.scores import MIN_PROBABILITY
 from xpnet.models import Network
 from xpnet.models.inputs import bring, to_host
@@ -338,6 +338,8 @@ def with_constant(
     """
     if spec.loss == "softmax_cross_entropy":
         constant = numpy.log(constant.clip(MIN_PROBABILITY))
+    elif spec.loss == "ordered_cross_entropy":
+        constant = outputs_of_cumulative(cumulative_logits(constant.clip(MIN_PROBABILITY)))
     last = spec.layer_names[-1]
     weights, biases = values[last["weight"]], values[last["bias"]]
     constants = numpy.broadcast_to(constant.astype(biases.dtype), biases.shape).copy()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, with_precision
+from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.data.sources import Source
 from xpnet.dispatch import choose
 from xpnet.learning.parameters import monotonic_signs
@@ -336,7 +337,7 @@ def helpers_of(
         max_rows=quality.rows_of_trees,
     )
     has_baseline = (
-        spec.loss in ("squared_error", "softmax_cross_entropy")
+        (spec.loss == "squared_error" or spec.loss in CLASS_LOSSES)
         and spec.widths[-1] <= MAX_OUTPUTS
         and not any(spec.monotonic)
         and set(spec.activations) == {"relu"}
