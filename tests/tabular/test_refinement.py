@@ -71,6 +71,120 @@ def test_a_refined_model_is_saved_and_refined_again(tmp_path: Path) -> None:
     np.testing.assert_allclose(opened.feature_importances_.sum(), 1.0)
 
 
+def part_of(table: dict[str, Any], rows: Any) -> dict[str, Any]:
+    """Some rows of a table."""
+    return {name: column[rows] for name, column in table.items()}
+
+
+def test_passed_validation_rows_choose_the_epoch() -> None:
+    model = xpnet.TabularClassifier(**QUICK).fit(*period(600, 0.0, 1))
+    table, labels = period(300, 0.5, 2)
+    own, others = slice(0, 200), slice(200, 300)
+    validation = part_of(table, others), labels[others]
+    before = loss(model, *validation)
+    refinement = model.refine(
+        part_of(table, own), labels[own], X_val=validation[0], y_val=validation[1]
+    )
+    assert refinement.rows == 200
+    assert refinement.loss_before == pytest.approx(before, rel=1e-5)
+    assert refinement.loss_after == pytest.approx(loss(model, *validation), rel=1e-5)
+    assert refinement.loss_after < refinement.loss_before
+
+
+def test_weights_of_passed_validation_rows_count() -> None:
+    table, labels = period(300, 0.5, 2)
+    own, others, few = slice(0, 200), slice(200, 300), slice(200, 240)
+    models = [xpnet.TabularClassifier(**QUICK).fit(*period(600, 0.0, 1)) for _ in range(2)]
+    weighted, alone = (
+        model.refine(
+            part_of(table, own),
+            labels[own],
+            X_val=part_of(table, rows),
+            y_val=labels[rows],
+            sample_weight_val=weight,
+        )
+        for model, rows, weight in (
+            (models[0], others, np.repeat([1.0, 0.0], [40, 60])),
+            (models[1], few, None),
+        )
+    )
+    assert weighted == alone
+
+
+def test_the_latest_rows_validate_by_time() -> None:
+    table, labels = period(400, 0.5, 2)
+    order = np.random.default_rng(0).permutation(400)
+    dates = np.datetime64("2026-01-01") + order.astype("timedelta64[D]")
+    table["day"] = np.array([f"{day.day:02d}/{day.month:02d}/{day.year}" for day in dates.tolist()])
+    models = [xpnet.TabularClassifier(**QUICK).fit(table, labels) for _ in range(2)]
+    latest = order >= 350
+    shuffled = np.random.default_rng(1).permutation(labels)
+    before = loss(models[0], part_of(table, latest), shuffled[latest])
+    by_name = models[0].refine(table, shuffled, time="day")
+    by_array = models[1].refine(table, shuffled, time=order)
+    assert by_name == by_array
+    assert by_name.loss_before == pytest.approx(before, rel=1e-5)
+
+
+def test_times_are_read_as_the_training_has_read_them() -> None:
+    table, labels = period(400, 0.5, 2)
+    table["day"] = np.array([f"{k % 28 + 1:02d}/{k % 12 + 1:02d}/2025" for k in range(400)])
+    model = xpnet.TabularClassifier(**QUICK).fit(table, labels)
+    days = np.where(np.arange(200) % 3 == 0, "01/02/2026", "02/01/2026")  # may be read either way
+    new = part_of(table, slice(0, 200)) | {"day": days}
+    latest = days == "01/02/2026"
+    before = loss(model, part_of(new, latest), labels[:200][latest])
+    refinement = model.refine(new, labels[:200], time="day")
+    assert refinement.loss_before == pytest.approx(before, rel=1e-5)
+
+
+def test_a_group_is_on_one_side() -> None:
+    model = xpnet.TabularClassifier(**QUICK).fit(*period(600, 0.0, 1))
+    table, labels = period(200, 0.5, 2)
+    groups = np.where(np.random.default_rng(0).random(200) < 0.5, "here", "there")
+    losses = [
+        loss(model, part_of(table, groups == name), labels[groups == name])
+        for name in ("here", "there")
+    ]
+    refinement = model.refine(table, labels, groups=groups)
+    assert refinement.loss_before in [pytest.approx(one, rel=1e-5) for one in losses]
+
+
+def test_rates_have_validation_rows_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    x, years = rng.normal(size=(700, 2)), rng.uniform(0.5, 3.0, 700)
+    counts = rng.poisson(years * np.exp(0.5 * x[:, 0])).astype(float)
+    own, others = slice(400, 600), slice(600, 700)
+    models = [
+        xpnet.TabularRegressor(**QUICK, loss="poisson").fit(
+            x[:400], counts[:400], exposure=years[:400]
+        )
+        for _ in range(2)
+    ]
+    with_exposures = models[0].refine(
+        x[own],
+        counts[own],
+        exposure=years[own],
+        X_val=x[others],
+        y_val=counts[others],
+        exposure_val=years[others],
+    )
+    of_rates = models[1].refine(
+        x[own],
+        counts[own] / years[own],
+        years[own],
+        X_val=x[others],
+        y_val=counts[others] / years[others],
+        sample_weight_val=years[others],
+    )
+    assert with_exposures == of_rates
+    np.testing.assert_array_equal(models[0].predict(x), models[1].predict(x))
+    with pytest.raises(ValueError, match="exposure_val"):
+        models[0].refine(
+            x[own], counts[own], exposure=years[own], X_val=x[others], y_val=counts[others]
+        )
+
+
 def test_unknown_categories_stay_unknown_and_are_counted() -> None:
     model = xpnet.TabularClassifier(**QUICK).fit(*period(600, 0.0, 1))
     inputs = model.encoder_.get_feature_names_out().tolist()
@@ -137,6 +251,10 @@ def test_models_of_files_of_releases_can_be_refined(name: str) -> None:
         ({"rows": 10}, "16 new rows or more.*10"),
         ({"learning_rate_share": 0.0}, "learning_rate_share"),
         ({"max_iter": 0}, "max_iter"),
+        ({"groups": ["one"] * 200}, "two groups or more"),
+        ({"groups": np.arange(200), "time": np.arange(200)}, "must not come together"),
+        ({"time": np.zeros(200)}, "two different times"),
+        ({"X_val": {"a": [0.0], "b": [0.0], "c": ["x"]}}, "y_val"),
     ],
 )
 def test_a_refused_refinement_changes_nothing(change: dict[str, Any], fact: str) -> None:

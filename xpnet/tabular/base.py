@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_consistent_length
 
 from xpnet.data.sources import Source
 from xpnet.errors import InputError
-from xpnet.learning.labels import hard_labels
 from xpnet.learning.parameters import check_parameters, check_together
 from xpnet.learning.split import InputRows
 from xpnet.learning.weights import none_if_uniform, nonzero_rows
@@ -36,20 +35,15 @@ from xpnet.tabular.refinement import (
 )
 from xpnet.tabular.rows.coded_labels import CheckedTargets, CodedLabels
 from xpnet.tabular.rows.divided_rows import DividedRows
-from xpnet.tabular.rows.division import (
-    Fold,
-    RowLinks,
-    links_of,
-    random_folds,
-)
-from xpnet.tabular.rows.encoding import encode_and_divide, folds_of
+from xpnet.tabular.rows.division import UNLINKED, Fold, RowLinks, links_of
+from xpnet.tabular.rows.encoding import encode_and_divide, encode_and_divide_new, folds_of
 from xpnet.tabular.rows.fit_rows import (
     CountedRows,
     TargetCoding,
     WeightedTargets,
     check_row_weights,
-    encode_rows,
     select,
+    with_forms_of,
 )
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import Interrupts, LabeledRows
@@ -274,6 +268,11 @@ class Tabular(FittedAttributes, TabularParameters):
         y: TargetsLike,
         sample_weight: ArrayLike | None = None,
         *,
+        X_val: TableLike | None = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        time: ArrayLike | str | None = None,
         learning_rate_share: float = 0.03,
         max_iter: int = 30,
     ) -> Refinement:
@@ -289,6 +288,18 @@ class Tabular(FittedAttributes, TabularParameters):
         sample_weight : array, shape (rows,), optional
             Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
             learned.
+        X_val : frame, Arrow table, dict of columns, or array, optional
+            Validation rows, in place of a part of X.
+        y_val : array, shape (validation rows,), optional
+            Their targets.
+        sample_weight_val : array, shape (validation rows,), optional
+            Their weights.
+        groups : array, shape (rows,), optional
+            The group of each row, as for `fit`: all rows of a group are for training, or all are
+            for validation.
+        time : array, shape (rows,), or str, optional
+            Numbers or dates, or the name of a column of X that holds them, as for `fit`: the latest
+            rows are for validation.
         learning_rate_share : float, default 0.03
             The share of the learning rate of ``fit``, above 0. A smaller one forgets less.
         max_iter : int, default 30
@@ -307,15 +318,17 @@ class Tabular(FittedAttributes, TabularParameters):
         sklearn.exceptions.NotFittedError
             Before ``fit``.
         ValueError
-            For targets that the training did not have, for fewer than 16 rows, and for columns
-            that are not those of the training. The estimator is then what it was before.
+            For targets that the training did not have, for fewer than 16 rows, for groups or times
+            that do not fit them, and for columns that are not those of the training. The estimator
+            is then what it was before.
 
         Notes
         -----
-        Each network has its own part of the new rows for validation, and keeps the epoch with the
-        lowest loss there. Importances are measured on these rows, and so are intervals and
-        temperatures if there are 100 of them or more; otherwise those of the fit stay. A saved
-        model can be opened and refined, also several times.
+        Each network has its own part of the new rows for validation; with ``X_val`` or ``time`` all
+        have the same. It keeps the epoch with the lowest loss there. Importances are measured on
+        these rows, and so are intervals and temperatures if there are 100 of them or more;
+        otherwise those of the fit stay. A saved model can be opened and refined, also several
+        times.
 
         Examples
         --------
@@ -336,18 +349,19 @@ class Tabular(FittedAttributes, TabularParameters):
         )
         require(max_iter >= 1, "`max_iter` must be 1 or more", max_iter)
         _check_is_passed(type(self), y)
+        check_together(X_val, y_val, sample_weight_val)
         targets = self._checked_targets(y, "y")
         coding, fitted = self._coding_of(fitted, targets)
-        new = self._counted_rows(coding, InputRows(X, targets, sample_weight), "")
-        rows = encode_rows(fitted.encoder, new, self.dtype)
-        count = len(rows.X)
+        links = links_of(with_forms_of(fitted.encoder, X), groups, time, len(targets))
+        new = self._counted_rows(coding, InputRows(X, targets, sample_weight), "", links)
+        count = new.count
         require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
+        own = InputRows(X_val, y_val, sample_weight_val)
+        validation = None if X_val is None else self._counted_rows(coding, own, "_val")
         random_state = check_random_state(self.random_state)
-        labels = hard_labels(rows.Y) if self._task == "classification" else None
-        parts = max(2, round(1 / self.validation_fraction)) if self.validation_fraction else 8
-        divided = DividedRows(rows, random_folds(count, labels, parts, random_state))
-        seeds = random_state.randint(2**31 - 1, size=len(fitted.networks)).tolist()
         settings = self._settings()
+        divided = encode_and_divide_new(settings, fitted.encoder, new, validation, random_state)
+        seeds = random_state.randint(2**31 - 1, size=len(fitted.networks)).tolist()
         of_refinement = RefinementSettings(
             learning_rate=learning_rate_share * settings.learning_rate,
             epochs=max_iter,
@@ -401,13 +415,15 @@ class Tabular(FittedAttributes, TabularParameters):
         training = CountedRows(rows.X, len(targets), counted, links.take(counted.indices))
         return TrainingRows(training, coding)
 
-    def _counted_rows(self, coding: TargetCoding, rows: InputRows, ending: str) -> CountedRows:
+    def _counted_rows(
+        self, coding: TargetCoding, rows: InputRows, ending: str, links: RowLinks = UNLINKED
+    ) -> CountedRows:
         """Return rows without those of weight 0. ending : of the names of the arguments"""
         targets = self._checked_targets(rows.y, f"y{ending}")
         count = len(targets)
         weight = check_row_weights(rows.weight, count, self.dtype, f"sample_weight{ending}")
         counted = self._weighted_targets(coding, targets, weight, f"y{ending}")
-        return CountedRows(rows.X, count, counted, RowLinks())
+        return CountedRows(rows.X, count, counted, links.take(counted.indices))
 
     def _weighted_targets(
         self, coding: TargetCoding, y: CheckedTargets, weight: numpy.ndarray | None, name: str

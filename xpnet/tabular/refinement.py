@@ -20,7 +20,7 @@ from xpnet.tabular.rows.network_rows import NetworkRows, SharedRows
 class Refinement:
     """The changes that `Tabular.refine` has made.
 
-    rows : number of new rows, those for validation among them
+    rows : number of new rows; validation rows are among them unless they were passed
     loss_before, loss_after : mean loss of the networks on new rows that they do not learn from,
         before and after
     epochs : the epochs that each network has made on the new rows and kept, 0 where none was better

@@ -293,8 +293,15 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         y: TargetsLike,
         sample_weight: ArrayLike | None = None,
         *,
+        X_val: TableLike | None = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        time: ArrayLike | str | None = None,
         exposure: ArrayLike | None = None,
         offset: ArrayLike | None = None,
+        exposure_val: ArrayLike | None = None,
+        offset_val: ArrayLike | None = None,
         learning_rate_share: float = 0.03,
         max_iter: int = 30,
     ) -> Refinement:
@@ -310,10 +317,26 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         sample_weight : array, shape (rows,), optional
             Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
             learned.
+        X_val : frame, Arrow table, dict of columns, or array, optional
+            Validation rows, in place of a part of X.
+        y_val : array, shape (validation rows,) or (validation rows, targets), optional
+            Their targets.
+        sample_weight_val : array, shape (validation rows,), optional
+            Their weights.
+        groups : array, shape (rows,), optional
+            The group of each row, as for `fit`: all rows of a group are for training, or all are
+            for validation.
+        time : array, shape (rows,), or str, optional
+            Numbers or dates, or the name of a column of X that holds them, as for `fit`: the latest
+            rows are for validation.
         exposure : array, shape (rows,), optional
             Exposures of the rows, as for `fit`.
         offset : array, shape (rows,), optional
             Offsets of the rows, as for `fit`.
+        exposure_val : array, shape (validation rows,), optional
+            The exposures of the validation rows that are passed.
+        offset_val : array, shape (validation rows,), optional
+            Their offsets.
         learning_rate_share : float, default 0.03
             The share of the learning rate of ``fit``, above 0. A smaller one forgets less.
         max_iter : int, default 30
@@ -332,15 +355,17 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         sklearn.exceptions.NotFittedError
             Before ``fit``.
         ValueError
-            For targets of another shape, for fewer than 16 rows, and for columns that are not
-            those of the training. The estimator is then what it was before.
+            For targets of another shape, for fewer than 16 rows, for groups or times that do not
+            fit them, and for columns that are not those of the training. The estimator is then what
+            it was before.
 
         Notes
         -----
-        Each network has its own part of the new rows for validation, and keeps the epoch with the
-        lowest loss there. Importances are measured on these rows, and so are intervals and
-        temperatures if there are 100 of them or more; otherwise those of the fit stay. A saved
-        model can be opened and refined, also several times.
+        Each network has its own part of the new rows for validation; with ``X_val`` or ``time`` all
+        have the same. It keeps the epoch with the lowest loss there. Importances are measured on
+        these rows, and so are intervals and temperatures if there are 100 of them or more;
+        otherwise those of the fit stay. A saved model can be opened and refined, also several
+        times.
 
         Examples
         --------
@@ -355,18 +380,27 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         True
         """
         exposures = Exposures(exposure, offset)
+        exposures_val = Exposures(exposure_val, offset_val, "_val")
+        check_exposures_of_validation(exposures, exposures_val, X_val)
         rates = self._per_exposure(y, sample_weight, exposures)
+        rates_val = self._per_exposure(y_val, sample_weight_val, exposures_val)
         earlier = self.get_fitted_state()
         refinement = super().refine(
             X,
             rates.y,  # type: ignore[arg-type]  # None is refused there
             rates.weight,
+            X_val=X_val,
+            y_val=rates_val.y,
+            sample_weight_val=rates_val.weight,
+            groups=groups,
+            time=time,
             learning_rate_share=learning_rate_share,
             max_iter=max_iter,
         )
         refined = self.get_fitted_state()
         if not exposures.is_empty and refined.residuals is not earlier.residuals:
-            self._fitted = refined.with_residuals_per_exposure(rates.weight)
+            weight = rates.weight if X_val is None else rates_val.weight
+            self._fitted = refined.with_residuals_per_exposure(weight)
         return refinement
 
     def _per_exposure(

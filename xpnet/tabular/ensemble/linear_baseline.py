@@ -10,7 +10,7 @@ network's and the linear model's. Predictions, files and ONNX graphs consist of 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 from scipy.linalg import block_diag
@@ -208,9 +208,8 @@ def fit_linear(
 
 def probabilities_of(outputs: numpy.ndarray, loss: str) -> numpy.ndarray:
     """Return the probabilities of classes. outputs : (..., classes) of a loss of classes"""
-    if loss == "ordered_cross_entropy":
-        return ordered(outputs)
-    probabilities: numpy.ndarray = softmax(outputs, axis=-1)
+    is_ordered = loss == "ordered_cross_entropy"
+    probabilities: Any = ordered(outputs) if is_ordered else softmax(outputs, axis=-1)
     return probabilities
 
 
@@ -262,7 +261,8 @@ def blended_outputs(
         cumulative = cumulative_logits(probabilities)
         other = cumulative_of_outputs(of_linear)
         blends = [(1 - weight) * cumulative + weight * other for weight in BLEND_WEIGHTS]
-        return [ordered(outputs_of_cumulative(blend)).mean(axis=0) for blend in blends]
+        outputs = map(outputs_of_cumulative, blends)
+        return [probabilities_of(blended, loss).mean(axis=0) for blended in outputs]
     logits = numpy.log(probabilities)
     return [
         softmax((1 - weight) * logits + weight * of_linear, axis=-1).mean(axis=0)

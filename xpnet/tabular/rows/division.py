@@ -82,6 +82,10 @@ class RowLinks:
         return random_state.permutation(rows) % count
 
 
+UNLINKED = RowLinks()
+"""Rows that may be divided in any way."""
+
+
 def links_of(
     X: TableLike | Table,
     groups: ArrayLike | None,

@@ -16,6 +16,9 @@ from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows
 from xpnet.typing import Transformer
 
+DEFAULT_FRACTION = 1 / 8
+"""Share of new rows for validation where the settings name none: a refinement always has some."""
+
 
 def encode_and_divide(
     settings: TableSettings,
@@ -64,3 +67,33 @@ def folds_of(
     if groups is not None:
         return group_folds(rows.X, groups, labels, count, random_state)
     return random_folds(len(rows.X), labels, count, random_state)
+
+
+def encode_and_divide_new(
+    settings: TableSettings,
+    encoder: Transformer,
+    new: CountedRows,
+    validation: CountedRows | None,
+    random_state: RandomState,
+) -> DividedRows:
+    """Encode rows by an encoder that is fitted, and divide them for training and validation.
+
+    validation : the user's own; None for a part of the new rows, an eighth unless the settings say
+        how many
+    """
+    parts = max(2, round(1 / (settings.validation_fraction or DEFAULT_FRACTION)))
+    if validation is not None:
+        rows, own = (encode_rows(encoder, part, settings.dtype) for part in (new, validation))
+        return DividedRows(rows, own)
+    if new.links.time is not None:
+        both = new.divided_by_time(1 / parts)
+        earlier, later = (encode_rows(encoder, part, settings.dtype) for part in both)
+        fold = latest_fold(len(earlier.X), len(later.X))
+        return DividedRows(joined(earlier, later), [fold])
+    rows = encode_rows(encoder, new, settings.dtype)
+    labels = hard_labels(rows.Y) if settings.has_classes else None
+    if new.links.groups is not None:
+        folds = group_folds(rows.X, new.links.groups, labels, parts, random_state)
+    else:
+        folds = random_folds(len(rows.X), labels, parts, random_state)
+    return DividedRows(rows, folds)

@@ -9,6 +9,7 @@ import numpy
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length
 
+from xpnet.data.cells.forms import LearnedForm
 from xpnet.errors import InputError
 from xpnet.learning.labels import hard_labels
 from xpnet.learning.weights import check_weights, weights_in_dtype
@@ -123,6 +124,16 @@ class CountedRows:
         if isinstance(table, Table):
             return table.take(self.targets.indices)
         return _safe_indexing(table, self.targets.indices)
+
+
+def with_forms_of(encoder: Transformer, X: TableLike | Table) -> TableLike | Table:
+    """Return a table whose columns are read as those of the training. encoder : fitted"""
+    if not (isinstance(encoder, TableEncoder) and hasattr(encoder, "feature_names_in_")):
+        return X
+    names = encoder.feature_names_in_
+    forms = {names[column]: LearnedForm(form) for column, form in encoder.forms_.items()}
+    table = table_of(X)
+    return replace(table, forms=forms | dict(table.forms))
 
 
 def check_row_weights(
