@@ -58,6 +58,7 @@ def test_scales_and_a_linear_model_are_part_of_the_weights(
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_of_ordered_classes_the_cumulative_logits_are_blended(members: int, classes: int) -> None:
+    rng = numpy.random.default_rng(2)
     spec = NetworkSpec(
         widths=(6, 8, 8, classes),
         activations=("relu", "relu"),
@@ -65,11 +66,11 @@ def test_of_ordered_classes_the_cumulative_logits_are_blended(members: int, clas
         members=members,
     )
     drawn = initial_values(spec, numpy.random.default_rng(1))
-    biases = DRAWN.normal(size=drawn["b3"].shape)
+    biases = rng.normal(size=drawn["b3"].shape)
     drawn["b3"] = biases
-    X = DRAWN.normal(size=(40, 6))
-    weights, of_linear = numpy.zeros((6, classes)), DRAWN.normal(size=classes)
-    weights[:, 0] = DRAWN.normal(size=6)
+    X = rng.normal(size=(40, 6))
+    weights, of_linear = numpy.zeros((6, classes)), rng.normal(size=classes)
+    weights[:, 0] = rng.normal(size=6)
 
     def cumulative(scores: numpy.ndarray, gaps: numpy.ndarray) -> numpy.ndarray:
         """Return the logits of a class above k. scores : (..., 1); gaps : before softplus"""

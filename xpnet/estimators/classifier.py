@@ -65,7 +65,8 @@ class MLPClassifier(ClassifierMixin, MLP):
     ordered : sequence of labels, False or None, default None
         The classes in rising order, such as ``["low", "middle", "high"]``, which are learned by
         cumulative logits: one score, and thresholds that rise. None takes the order of ``y`` where
-        it is an ordered categorical of pandas or an ``Enum`` of polars; False takes none.
+        it is an ordered categorical of pandas or an ``Enum`` of polars, whose ``Categorical`` is
+        sorted by its texts and so has no order here; False takes none.
     ordered_prediction : {"median", "mode"}, default "median"
         Which of ordered classes is predicted: the median class, which has the smallest mean
         distance in ranks, or the most probable one.

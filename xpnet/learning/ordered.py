@@ -5,7 +5,7 @@ The network has a score and thresholds that rise, as ``xpnet.ops.ordered`` descr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy
 
@@ -140,7 +140,7 @@ def outputs_of_cumulative(logits: numpy.ndarray) -> numpy.ndarray:
 
 def cumulative_of_outputs(outputs: numpy.ndarray) -> numpy.ndarray:
     """Return the cumulative logits of outputs, (..., classes - 1). outputs : (..., classes)"""
-    falls: Any = softplus(outputs[..., 1:-1])
+    falls = numpy.asarray(softplus(outputs[..., 1:-1]))
     logits: numpy.ndarray = numpy.concatenate([outputs[..., :1], -falls], axis=-1).cumsum(axis=-1)
     return logits
 

@@ -10,7 +10,7 @@ network's and the linear model's. Predictions, files and ONNX graphs consist of 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 from scipy.linalg import block_diag
@@ -209,8 +209,7 @@ def fit_linear(
 def probabilities_of(outputs: numpy.ndarray, loss: str) -> numpy.ndarray:
     """Return the probabilities of classes. outputs : (..., classes) of a loss of classes"""
     is_ordered = loss == "ordered_cross_entropy"
-    probabilities: Any = ordered(outputs) if is_ordered else softmax(outputs, axis=-1)
-    return probabilities
+    return numpy.asarray(ordered(outputs) if is_ordered else softmax(outputs, axis=-1))
 
 
 def penalties_of_labels(rows: int, numbers: int) -> Sequence[float]:

@@ -8,7 +8,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh, lstsq
@@ -229,8 +228,8 @@ class _OrderedLogistic(_Problem):
         weights, biases = numpy.split(parameters, [X.shape[1]])
         outputs = numpy.tile(numpy.append(biases, 0.0), (len(X), 1))
         outputs[:, 0] += X @ weights.astype(X.dtype)
-        result: Any = ops.ordered_cross_entropy(outputs, self.labels, self.weight)
-        loss, d_outputs = result
+        results = ops.ordered_cross_entropy(outputs, self.labels, self.weight)
+        loss, d_outputs = map(numpy.asarray, results)
         of_weights = X.T @ d_outputs[:, 0].astype(X.dtype) + penalty * self.scale * weights
         penalized = float(loss) + penalty * self.scale / 2 * float(weights @ weights)
         return penalized, numpy.append(of_weights, d_outputs[:, :-1].sum(axis=0))
