@@ -269,7 +269,7 @@ class Tabular(FittedAttributes, TabularParameters):
         sample_weight: ArrayLike | None = None,
         *,
         X_val: TableLike | None = None,
-        y_val: ArrayLike | None = None,
+        y_val: TargetsLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,

@@ -294,7 +294,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         sample_weight: ArrayLike | None = None,
         *,
         X_val: TableLike | None = None,
-        y_val: ArrayLike | None = None,
+        y_val: TargetsLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
