@@ -30,7 +30,7 @@ def _dispatched(operation: Function) -> Function:
         """Call the operation of the backend that computes with ``x``."""
         operations, x = coerce(x)
         chosen = getattr(operations, name)
-        if not args and not kwargs:  # 0.07 us faster, 5 % of softmax of a few numbers
+        if not args and not kwargs:  # a plain call is faster, as few numbers show
             return chosen(x)
         return chosen(x, *args, **kwargs)
 

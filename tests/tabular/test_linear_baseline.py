@@ -85,9 +85,9 @@ def test_of_ordered_classes_the_cumulative_logits_are_blended(members: int, clas
     linear = X @ weights + of_linear
     after = 0.75 * before + 0.25 * cumulative(linear[:, :1], linear[:, 1:-1])
     not_above = numpy.concatenate([expit(-after), numpy.ones((members, 40, 1))], axis=-1)
-    grown, found = with_linear(spec, network.values(), LinearModel(weights, of_linear), 0.25)
+    grown, parameters = with_linear(spec, network.values(), LinearModel(weights, of_linear), 0.25)
     assert grown.widths == (6, 8 + 2 * members, 8 + 2 * members, classes)
-    received = Network(grown, found, 0.1, backend="numpy", dtype="float64").predict_members(X)
+    received = Network(grown, parameters, 0.1, backend="numpy", dtype="float64").predict_members(X)
     wanted = numpy.diff(not_above, axis=-1, prepend=0)
     numpy.testing.assert_allclose(received, wanted, rtol=1e-7, atol=1e-9)
     blends = blended_outputs(network.predict_members(X), linear, spec.loss)

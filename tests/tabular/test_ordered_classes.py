@@ -66,7 +66,7 @@ def test_a_linear_truth_is_found_as_the_ordered_model_of_statsmodels_finds_it() 
     probabilities = model.fit(X[:300], y[:300]).predict_proba(X[300:])
     theirs = ordinal.OrderedModel(y[:300], X[:300], distr="logit")
     expected = theirs.predict(theirs.fit(method="bfgs", disp=0).params, exog=X[300:])
-    losses = [metrics.log_loss(y[300:], found) for found in (probabilities, expected)]
+    losses = [metrics.log_loss(y[300:], predicted) for predicted in (probabilities, expected)]
     # Two standard errors of the difference are 0.02; without a linear baseline it is 0.06.
     assert losses[0] < losses[1] + 0.03
 

@@ -331,7 +331,7 @@ def _overlay(name: str, kernel: Kernel | None) -> Operation:
     def by_first(x: Array, *args: object, **kwargs: object) -> object:
         """Call the function for the dtype of the first array."""
         function = by_dtype.get(x.dtype) or choose(x.dtype)
-        if not args and not kwargs:  # 0.07 us faster, 5 % of softmax of a few numbers
+        if not args and not kwargs:  # a plain call is faster, as few numbers show
             return function(x)
         return function(x, *args, **kwargs)
 

@@ -1,6 +1,6 @@
 """The classifier."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -35,7 +35,8 @@ from xpnet.learning.split import InputRows
 from xpnet.learning.targets import ClassTargets, Targets, learn_classes, learn_shares
 from xpnet.models.inputs import is_on_host, to_host
 from xpnet.ops import ACTIVATIONS
-from xpnet.training import Callback, Training, TrainingState
+from xpnet.training import TrainingState
+from xpnet.training.callbacks import CallbackLike
 from xpnet.typing import Array, ArrayLike, SparseMatrix
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         X_val: ArrayLike | Source | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
-        callbacks: Sequence[Callback | Callable[[Training], None]] = (),
+        callbacks: Sequence[CallbackLike] = (),
         resume_from: TrainingState | None = None,
     ) -> Self:
         """Train on rows.
@@ -192,7 +193,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         X_val: ArrayLike | Source | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
-        callbacks: Sequence[Callback | Callable[[Training], None]] = (),
+        callbacks: Sequence[CallbackLike] = (),
     ) -> Self:
         """Train for one epoch over these rows.
 

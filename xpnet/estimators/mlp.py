@@ -37,7 +37,8 @@ from xpnet.learning.split import InputRows
 from xpnet.learning.targets import ClassTargets, Targets
 from xpnet.models import Network
 from xpnet.models.inputs import check_spec, is_host, is_on_host, require
-from xpnet.training import Callback, Training, TrainingState
+from xpnet.training import TrainingState
+from xpnet.training.callbacks import CallbackLike
 from xpnet.typing import Array, ArrayLike
 
 
@@ -134,7 +135,7 @@ class MLP(
         X_val: ArrayLike | Source | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
-        callbacks: Sequence[Callback | Callable[[Training], None]] = (),
+        callbacks: Sequence[CallbackLike] = (),
         resume_from: TrainingState | None = None,
     ) -> Self:
         """Train on rows.
@@ -187,7 +188,7 @@ class MLP(
         validation: InputRows,
         *,
         classes: ArrayLike | None = None,
-        callbacks: Sequence[Callback | Callable[[Training], None]],
+        callbacks: Sequence[CallbackLike],
         resume_from: TrainingState | None = None,
         incremental: bool = False,
     ) -> Self:

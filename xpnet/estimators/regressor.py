@@ -1,6 +1,6 @@
 """The regressor."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -22,7 +22,8 @@ from xpnet.learning.split import InputRows
 from xpnet.learning.targets import NumberTargets, Targets
 from xpnet.models.inputs import is_sparse, to_host
 from xpnet.ops import ACTIVATIONS
-from xpnet.training import Callback, Training, TrainingState
+from xpnet.training import TrainingState
+from xpnet.training.callbacks import CallbackLike
 from xpnet.typing import Array, ArrayLike
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         offset: ArrayLike | None = None,
         exposure_val: ArrayLike | None = None,
         offset_val: ArrayLike | None = None,
-        callbacks: Sequence[Callback | Callable[[Training], None]] = (),
+        callbacks: Sequence[CallbackLike] = (),
         resume_from: TrainingState | None = None,
     ) -> Self:
         """Train on rows.
@@ -204,7 +205,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         offset: ArrayLike | None = None,
         exposure_val: ArrayLike | None = None,
         offset_val: ArrayLike | None = None,
-        callbacks: Sequence[Callback | Callable[[Training], None]] = (),
+        callbacks: Sequence[CallbackLike] = (),
     ) -> Self:
         """Train for one epoch over these rows.
 

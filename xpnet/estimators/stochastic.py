@@ -1,6 +1,6 @@
 """Training by epochs of minibatches, with scikit-learn's rules."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from scipy.sparse import issparse
@@ -34,6 +34,7 @@ from xpnet.training import (
     TrainingState,
     train,
 )
+from xpnet.training.callbacks import CallbackLike
 from xpnet.training.orders import ChainedOrders
 from xpnet.training.streamed import SourceRows, Streamed
 from xpnet.typing import RandomGenerator
@@ -46,7 +47,7 @@ def train_by_epochs(
     fit: Fit,
     score: Score,
     *,
-    callbacks: Sequence[Callback | Callable[[Training], None]],
+    callbacks: Sequence[CallbackLike],
     resume_from: TrainingState | None,
 ) -> None:
     """Train until scikit-learn's rules, a callback or ``max_iter`` end the fit.

@@ -11,14 +11,13 @@ from xpnet.models.inputs import check_finite, check_some_rows, is_sparse, requir
 from xpnet.models.prediction import PredictingNetwork
 from xpnet.ops import Array
 from xpnet.training import (
-    Callback,
     History,
     InMemory,
     LabeledRows,
-    Training,
     TrainingState,
     train,
 )
+from xpnet.training.callbacks import CallbackLike
 from xpnet.training.rng import host_generator
 from xpnet.typing import ArrayLike, RandomSource
 
@@ -139,7 +138,7 @@ class Network(PredictingNetwork):
         batch_size: int | None = None,
         shuffle: bool = True,
         rng: RandomSource = None,
-        callbacks: Iterable[Callback | Callable[[Training], None]] = (),
+        callbacks: Iterable[CallbackLike] = (),
         sample_weight: ArrayLike | None = None,
         validation: tuple[ArrayLike, ArrayLike] | Callable[[], float] | None = None,
         resume_from: TrainingState | None = None,

@@ -382,7 +382,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         y: ArrayLike | None,
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
-    ) -> "_FittedRows":
+    ) -> _FittedRows:
         """Fit; return the rows of the table, and the mean targets of their values."""
         check_parameters(self)
         table = table_of(X)

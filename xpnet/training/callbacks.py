@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from xpnet.backend import Step
@@ -220,9 +220,7 @@ def call_order(callbacks: list[Callback]) -> CallOrder:
     )
 
 
-def as_callbacks(
-    callbacks: Iterable[Callback | Callable[["Training"], None]],
-) -> list[Callback]:
+def as_callbacks(callbacks: "Iterable[CallbackLike]") -> list[Callback]:
     """Return callbacks, and functions as callbacks, in the order in which they are called:
     transactional ones first.
 
@@ -334,7 +332,7 @@ class Training:
         epochs: int,
         *,
         history: History | None = None,
-        callbacks: Iterable[Callback | Callable[["Training"], None]] = (),
+        callbacks: "Iterable[CallbackLike]" = (),
         lock: NetworkLock | None = None,
     ) -> None:
         self.step = step
@@ -484,3 +482,7 @@ class Training:
         """
         for callback in self.order.listeners[event]:
             getattr(callback, event)(self)
+
+
+CallbackLike: TypeAlias = Callback | Callable[[Training], None]
+"""A callback, or a function that is called after each epoch."""

@@ -11,7 +11,7 @@ from xpnet.backend import Step
 from xpnet.optimizers import Schedule
 from xpnet.steps import NetworkLock
 from xpnet.training.batches import Batches
-from xpnet.training.callbacks import Callback, Training
+from xpnet.training.callbacks import CallbackLike, Training
 from xpnet.training.epoch_batches import EpochBatches
 from xpnet.training.history import History
 from xpnet.training.interrupts import Interrupts
@@ -39,7 +39,7 @@ def train(
     *,
     epochs: int,
     schedule: Schedule,
-    callbacks: Iterable[Callback | Callable[[Training], None]] = (),
+    callbacks: Iterable[CallbackLike] = (),
     history: History | None = None,
     lock: NetworkLock | None = None,
     resume_from: TrainingState | None = None,

@@ -192,7 +192,7 @@ class _Values:
         return {}
 
     def differences(self, candidates: Sequence[_Candidate], step: int = 1) -> numpy.ndarray:
-        """Return the differences of pairs of columns in every step-th row: (pairs, rows) float64"""
+        """Return the differences of pairs of columns in each step-th row: (pairs, rows) float64."""
         x = self.x[:, ::step]
         differences = numpy.empty((len(candidates), x.shape[1]))
         for row, (first, second, period) in zip(differences, candidates, strict=True):
@@ -324,7 +324,7 @@ class _Best(NamedTuple):
 
 
 class _Screened(NamedTuple):
-    """What a candidate explains in bins of equal widths, as in `_Effect`."""
+    """A candidate, and its `_Effect` by bins of equal widths."""
 
     candidate: _Candidate
     deviations: float
@@ -392,10 +392,10 @@ class _Audition:
         at_once = max(1, MAX_NUMBERS_AT_ONCE // len(residuals))
         screened: list[_Screened] = []
         for start in range(0, len(candidates), at_once):
-            some = candidates[start : start + at_once]
-            effects = self._effects(residuals, _equal_bins(self.values.differences(some, step)))
+            pairs = candidates[start : start + at_once]
+            effects = self._effects(residuals, _equal_bins(self.values.differences(pairs, step)))
             columns = (effects.deviations.tolist(), effects.explained.tolist())
-            screened += map(_Screened, some, *columns)
+            screened += map(_Screened, pairs, *columns)
         return screened
 
     def _passed(self, candidate: _Candidate) -> _Best | None:

@@ -31,11 +31,12 @@ from xpnet.tabular.ensemble.linear_baseline import (
     with_linear,
     with_scaled_inputs,
 )
-from xpnet.tabular.ensemble.recipe import Recipe, Watched
+from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.ensemble.refit import refit, refit_epochs
 from xpnet.tabular.rows.held_parts import HeldOutputs, HeldParts
 from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.training import LabeledRows, TrainingState, train
+from xpnet.training.callbacks import CallbackLike
 from xpnet.training.streamed import Streamed
 
 MAX_ROWS_OF_MEAN = 10_000
@@ -156,7 +157,7 @@ def train_network(
     rows: LabeledRows,
     validation: LabeledRows | None,
     *,
-    callbacks: Sequence[Watched],
+    callbacks: Sequence[CallbackLike],
     resume_from: TrainingState | None,
 ) -> None:
     """Train a network, and measure how far its linear baseline helps.
@@ -189,7 +190,7 @@ def refit_network(
     rows: LabeledRows,
     *,
     seconds: float,
-    callbacks: Sequence[Watched],
+    callbacks: Sequence[CallbackLike],
 ) -> None:
     """Train a network on, on all rows, and put back the parameters of its best epoch.
 

@@ -31,7 +31,8 @@ from xpnet.tabular.quality import Quality
 from xpnet.tabular.rows.constant import has_related_number
 from xpnet.tabular.rows.held_parts import MAX_ROWS as MAX_HELD_ROWS
 from xpnet.tabular.settings import TableSettings
-from xpnet.training import Callback, LabeledRows, Training, TrainingState
+from xpnet.training import LabeledRows, TrainingState
+from xpnet.training.callbacks import CallbackLike
 from xpnet.typing import SparseMatrix, Transformer
 
 MAX_EPOCHS = 400
@@ -75,10 +76,6 @@ FINAL_SHARE = 0.02
 """The share of the learning rate that is left at the end."""
 
 
-Watched = Callback | Callable[[Training], None]
-"""A callback: an instance of its class, or a function that is called after each epoch."""
-
-
 class Watchers(NamedTuple):
     """The watchers of the training of one network.
 
@@ -86,11 +83,11 @@ class Watchers(NamedTuple):
     state : the state from which it goes on; None for a new training
     """
 
-    callbacks: Sequence[Watched]
+    callbacks: Sequence[CallbackLike]
     state: TrainingState | None
 
 
-Watch = Callable[[int], tuple[Sequence[Watched], TrainingState | None]]
+Watch = Callable[[int], tuple[Sequence[CallbackLike], TrainingState | None]]
 """Returns the watchers of the training of the network of a number."""
 
 

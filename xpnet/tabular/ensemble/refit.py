@@ -6,7 +6,7 @@ measured on the validation rows, such as intervals and temperatures, is measured
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy
@@ -17,6 +17,7 @@ from xpnet.models import Network
 from xpnet.models.inputs import bring
 from xpnet.optimizers import Constant
 from xpnet.training import Callback, History, InMemory, LabeledRows, TimeLimit, Training, train
+from xpnet.training.callbacks import CallbackLike
 from xpnet.training.rng import host_generator
 
 EPOCH_DECAY = 0.7
@@ -103,7 +104,7 @@ def refit(
     batch_size: int,
     learning_rate: float,
     seconds: float,
-    callbacks: Sequence[Callback | Callable[[Training], None]],
+    callbacks: Sequence[CallbackLike],
 ) -> None:
     """Train a network on, on all rows; its history says nothing of these epochs.
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from time import monotonic
 
 from xpnet.tabular.columns.records import enumerated
-from xpnet.tabular.ensemble.recipe import Watch, Watched, Watchers
+from xpnet.tabular.ensemble.recipe import Watch, Watchers
 from xpnet.training import Callback, Training
+from xpnet.training.callbacks import CallbackLike
 from xpnet.typing import Transformer
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -14,7 +15,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 Say = Callable[[str, str], None]
 """Called with the name and the value of each line."""
-Callbacks = Iterable[Watched] | Callable[[int], Iterable[Watched]]
+Callbacks = Iterable[CallbackLike] | Callable[[int], Iterable[CallbackLike]]
 """Callbacks that all networks share, or a function of a network's number that returns them."""
 
 
