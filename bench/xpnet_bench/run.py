@@ -106,7 +106,11 @@ def _commit() -> str:
 
 
 def _takes_part(entry: Entry, job: Job) -> bool:
-    """The floor is no library that is imported, and it does not train."""
+    """The floor is no library that is imported, and it does not train. The peak is that of the
+    dtype of a job, so that it says nothing of products in bfloat16.
+    """
     if entry.role == "floor" and (is_per_process(job) or job.operation == "accuracy"):
+        return False
+    if entry.role == "peak" and (not job.flops or "bits" in job.sizes):
         return False
     return job.suite in entry.suites and entry.bits in (0, job.sizes.get("bits"))

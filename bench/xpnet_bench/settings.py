@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from xpnet_bench.contenders import ENTRIES, Entry
+from xpnet_bench.contenders import BOUNDS, ENTRIES, Entry
 from xpnet_bench.jobs import SUITES, USUAL, Job, jobs_of
 from xpnet_bench.jobs.training import in_bfloat16
 from xpnet_bench.measure.pinning import allowed_threads
@@ -50,13 +50,13 @@ class Settings:
     def contenders(self) -> tuple[Entry, ...]:
         """Return those that are measured.
 
-        The floor and plain NumPy always take part: they show the speed of the machine, and the
-        right answers.
+        What bounds all contenders and plain NumPy always take part: they show the speed of the
+        machine, and the right answers.
         """
         return tuple(entry for entry in ENTRIES if self._takes_part(entry))
 
     def _takes_part(self, entry: Entry) -> bool:
-        if entry.role == "floor" or entry.name == "numpy":
+        if entry.role in BOUNDS or entry.name == "numpy":
             return True
         is_ours = entry.role == "xpnet"
         options = self.backends if is_ours else self.peers

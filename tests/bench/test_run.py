@@ -134,7 +134,7 @@ def test_contenders_follow_what_was_asked() -> None:
     assert "torch.compile" not in [entry.name for entry in Settings(quick=True).contenders]
     chosen = Settings(suite="kernels", backends=("numba",), peers=("jax",))
     names = [entry.name for entry in chosen.contenders]
-    assert names == ["xpnet-numba", "jax", "numpy", "floor", "floor-cuda"]
+    assert names == ["xpnet-numba", "jax", "numpy", "floor", "peak", "floor-cuda"]
     assert {job.dtype for job in Settings(suite="training").jobs} == {"float32", "float64"}
     halved = Settings(suite="training", precision="bf16").jobs
     assert {(job.dtype, job.sizes["bits"]) for job in halved} == {("float32", BFLOAT16_BITS)}

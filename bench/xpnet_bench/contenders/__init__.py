@@ -3,6 +3,15 @@ the process that measures it.
 """
 
 from xpnet_bench.contenders.contender import Contender, Network, Task
-from xpnet_bench.contenders.entry import ENTRIES, Entry, find_entry, missing
+from xpnet_bench.contenders.entry import BOUNDS, ENTRIES, Entry, find_entry, missing
 
-__all__ = ["ENTRIES", "Contender", "Entry", "Network", "Task", "find_entry", "missing"]
+__all__ = [
+    "BOUNDS",
+    "ENTRIES",
+    "Contender",
+    "Entry",
+    "Network",
+    "Task",
+    "find_entry",
+    "missing",
+]

@@ -9,7 +9,9 @@ from xpnet import InputError
 from xpnet_bench.contenders.contender import Contender
 from xpnet_bench.jobs import BFLOAT16_BITS, USUAL
 
-Role = Literal["xpnet", "peer", "floor"]
+Role = Literal["xpnet", "peer", "floor", "peak"]
+BOUNDS = ("floor", "peak")
+"""Roles that bound all contenders and are no library that a user could take."""
 
 CPU = (*USUAL, "cells")
 
@@ -22,7 +24,8 @@ class Entry:
     place : module and class, in this package
     variant : the form of the library
     library : the package that has to be installed
-    role : ``xpnet``, ``peer``, or ``floor`` for what bounds all contenders
+    role : ``xpnet``, ``peer``, or for what bounds all contenders ``floor`` (the work that none can
+        leave out) or ``peak`` (as many operations as the processor does at most)
     statement : what a user types to import it
     suites : those in which it takes part
     environment : variables of its process
@@ -97,6 +100,7 @@ ENTRIES = (
     Entry("sklearn-mlp", FEEL, "sklearn-mlp", "sklearn", "peer", ESTIMATORS["sklearn-mlp"], USERS),
     Entry("boosting", FEEL, "boosting", "sklearn", "peer", ESTIMATORS["boosting"], USERS),
     Entry("floor", "floor:Floor", "", "numpy", "floor"),
+    Entry("peak", "peak:Peak", "", "llvmlite", "peak", "", TRAINING),
     Entry("floor-cuda", "gpu_floor:CudaFloor", "", "cupy", "floor", "", GPU),
 )
 

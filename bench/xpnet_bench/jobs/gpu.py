@@ -5,7 +5,7 @@ its sizes.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from xpnet_bench.jobs.job import FLOAT32_BITS, PRECISIONS, TF32_BITS, Job, widths_of
+from xpnet_bench.jobs.job import FLOAT32_BITS, PRECISIONS, TF32_BITS, Job, training_flops, widths_of
 from xpnet_bench.jobs.kernels import ADAM_ARRAYS, ITEM_BYTES, over_rows
 from xpnet_bench.jobs.training import mini_batch
 
@@ -32,13 +32,11 @@ def training_job(sizes: dict[str, int], bits: int) -> Job:
     job = replace(job, suite="gpu", group="gpu", sizes={**job.sizes, **sizes, "bits": bits})
     widths, batch = widths_of(job), sizes["batch"]
     pairs = list(zip(widths, widths[1:], strict=False))
-    products = sum(a * b for a, b in pairs)
     parameters = sum((a + 1) * b for a, b in pairs)
-    first_product = widths[0] * widths[1]  # needs no gradient with respect to the input
     return replace(
         job,
         name=f"GPU, {'-'.join(map(str, widths))} batch {batch} {PRECISIONS[bits]}",
-        flops=2 * batch * (3 * products - first_product),
+        flops=training_flops(widths, batch),
         traffic=ITEM_BYTES["float32"] * (ADAM_ARRAYS * parameters + batch * widths[0]),
     )
 

@@ -1,5 +1,6 @@
 """The description of a job: small, frozen, and able to travel to another process as JSON."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ class Job:
     dtype : ``float32`` or ``float64``
     units : how many updates one call makes; times are reported for one
     traffic : bytes that one call must at least read and write, 0 where that says nothing
-    flops : floating-point operations of the matrix products in one unit of a job on a GPU
+    flops : floating-point operations of the matrix products in one unit of a training job
     threads : threads for every contender, 0 for all that the run may use
     data : path of the data file or name of one of scikit-learn's data sets, "" for made-up data
     single_calls : whether each call is timed alone, which percentiles of latency need
@@ -42,6 +43,16 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         """The job as plain data; ``Job(**data)`` makes it again."""
         return asdict(self)
+
+
+def training_flops(widths: Sequence[int], rows: int) -> int:
+    """Floating-point operations of the products in a step of training, forward and backward.
+
+    Three products a layer, each of two operations for a row and a parameter; the first layer needs
+    no gradient with respect to its input.
+    """
+    products = [fan_in * fan_out for fan_in, fan_out in zip(widths, widths[1:], strict=False)]
+    return 2 * rows * (3 * sum(products) - products[0])
 
 
 def widths_of(job: Job) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ each time.
 
 from dataclasses import replace
 
-from xpnet_bench.jobs.job import BFLOAT16_BITS, Job
+from xpnet_bench.jobs.job import BFLOAT16_BITS, Job, training_flops
 
 DIGITS_STEPS = 200
 SCALING_BATCHES = (32, 128, 512, 2048)
@@ -52,20 +52,22 @@ def digits(steps: int) -> Job:
         sizes={"rows": rows, "batch": rows, "epochs": steps, "adam": 0, **sizes},
         dtype="float64",
         units=steps,
+        flops=training_flops(tuple(sizes.values()), rows),
         data="digits",
     )
 
 
 def mini_batch(rows: int, hidden: int, batch: int) -> Job:
     """784-hidden-10 on blobs, Adam, float32, one epoch of shuffled batches."""
-    sizes = {"features": 784, "hidden": hidden, "classes": 10}
+    sizes, units = {"features": 784, "hidden": hidden, "classes": 10}, -(-rows // batch)
     return Job(
         name=f"784-{hidden}-10 batch {batch} Adam float32",
         suite="training",
         operation="train",
         group="training",
         sizes={"rows": rows, "batch": batch, "epochs": 1, "adam": 1, **sizes},
-        units=-(-rows // batch),
+        units=units,
+        flops=training_flops(tuple(sizes.values()), rows) // units,  # the last batch may be short
     )
 
 

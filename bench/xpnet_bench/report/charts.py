@@ -9,7 +9,7 @@ from matplotlib import color_sequences
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xpnet_bench.contenders import ENTRIES
+from xpnet_bench.contenders import BOUNDS, ENTRIES
 from xpnet_bench.jobs import Job
 from xpnet_bench.report.model import Chart
 from xpnet_bench.report.units import times
@@ -84,7 +84,7 @@ def add_legend(
 def headline_jobs(results: Results) -> dict[Job, list[Measurement]]:
     """The jobs of the first chart: those that xpnet and a peer did; without the floor."""
     return {
-        job: [m for m in measurements if m.role != "floor"]
+        job: [m for m in measurements if m.role not in BOUNDS]
         for job, measurements in results.by_job().items()
         if job.group in HEADLINE_GROUPS
         and best_of_role(measurements, "peer")

@@ -2,6 +2,7 @@
 
 from statistics import median
 
+from xpnet_bench.contenders import BOUNDS
 from xpnet_bench.jobs import Job
 from xpnet_bench.report.model import EMPTY, Cell, Table
 from xpnet_bench.report.units import seconds, significant, times
@@ -28,21 +29,28 @@ def group_tables(caption: str, results: Results, jobs: Jobs) -> list[Table]:
 
 
 def time_table(caption: str, results: Results, jobs: Jobs) -> Table:
-    """Median and quartiles of each contender, and xpnet's ratios to the
-    best peer and to the floor.
+    """Median and quartiles of each contender, xpnet's ratios to the best peer and to the floor,
+    and its share of the processor's peak where that was measured.
     """
     columns = contenders_of(jobs)
     of_xpnet = [name for name in (results.ours, *columns) if name in columns and "xpnet" in name]
     ours = of_xpnet[0] if of_xpnet else ""
+    shares = {f"share of peak, {ours}": _share_of_peak} if "peak" in columns else {}
     rows = [
-        [Cell(job.name), *_ratios(measurements, ours), *_times(measurements, columns)]
+        [
+            Cell(job.name),
+            *_ratios(measurements, ours),
+            *(share(measurements, ours) for share in shares.values()),
+            *_times(measurements, columns),
+        ]
         for job, measurements in jobs.items()
     ]
-    return Table(caption, ["job", f"best peer / {ours}", f"{ours} / floor", *columns], rows)
+    header = ["job", f"best peer / {ours}", f"{ours} / floor", *shares, *columns]
+    return Table(caption, header, rows)
 
 
 def _times(measurements: list[Measurement], columns: list[str]) -> list[Cell]:
-    fastest = min((m.median for m in measurements if m.role != "floor"), default=0.0)
+    fastest = min((m.median for m in measurements if m.role not in BOUNDS), default=0.0)
     own = [named(measurements, name) for name in columns]
     return [time_cell(m, best=m.median == fastest) if m else EMPTY for m in own]
 
@@ -59,6 +67,15 @@ def _ratios(measurements: list[Measurement], ours: str) -> list[Cell]:
     own, peer = named(measurements, ours), best_of_role(measurements, "peer")
     floor = best_of_role(measurements, "floor")
     return [_ratio_cell(peer, own, f", {peer.contender}" if peer else ""), _ratio_cell(own, floor)]
+
+
+def _share_of_peak(measurements: list[Measurement], ours: str) -> Cell:
+    """The operations a second of a contender's products over those of multiply-adds alone."""
+    own, peak = named(measurements, ours), best_of_role(measurements, "peak")
+    if own is None or peak is None:
+        return EMPTY
+    share = ratio(peak, own)
+    return Cell(f"{share.median:.2f}", f"{share.lower:.2f}–{share.upper:.2f}", share.median)
 
 
 def _ratio_cell(slower: Measurement | None, faster: Measurement | None, remark: str = "") -> Cell:
