@@ -1,6 +1,6 @@
 """Tables of any library as columns of four kinds: numbers, categories, timestamps and others.
 
-A column is read into NumPy when it is first needed (``xpnet.tabular.columns.frames``), by the same
+A column is read into NumPy when it is first needed (``xpnet.tabular.columns.series``), by the same
 rules for all libraries, so that a frame and the file that it was written to give the same numbers:
 
 - A timestamp with a time zone is an instant: it is read on the clock of UTC, whatever zone it is
