@@ -1,9 +1,11 @@
 """The gradient checks: they pass on what is right, on every library, and name what is wrong."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers.gradients import assert_passes_and_sees_one_percent
 from helpers.libraries import Library
 
 from xpnet import (
@@ -94,7 +96,9 @@ class Learner:
 
 
 def test_a_learners_own_layer_passes() -> None:
-    gradcheck.check_affine(Learner(), rng=np.random.default_rng(2), sink=len)
+    assert_passes_and_sees_one_percent(
+        gradcheck.check_affine, Learner(), rng=np.random.default_rng(2), sink=len
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,10 +139,13 @@ def test_a_loss_that_is_no_float_is_found() -> None:
         )
 
 
-def test_rounding_is_no_mistake() -> None:
+def test_rounding_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     # With this seed an entry of d_inputs is so near to zero that the short step's rounding exceeds
     # the tolerance.
     gradcheck.check_affine(Affine(backend="numpy"), rng=np.random.default_rng(48), sink=len)
+    monkeypatch.setattr(gradcheck, "WIDE_STEP", gradcheck.STEP)
+    with pytest.raises(AssertionError, match="d_inputs must be .*; got"):
+        gradcheck.check_affine(Affine(backend="numpy"), rng=np.random.default_rng(48), sink=len)
 
 
 def test_nan_is_found(rng: np.random.Generator) -> None:
@@ -154,23 +161,30 @@ def test_nan_is_found(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_check_layer_takes_any_shape(name: Any, rng: np.random.Generator) -> None:
-    gradcheck.check_layer(Activation(name), rng.normal(size=(3, 2, 4)), rng=rng)
+    assert_passes_and_sees_one_percent(
+        gradcheck.check_layer, Activation(name), rng.normal(size=(3, 2, 4)), rng=rng
+    )
 
 
 @pytest.mark.parametrize("loss", ["logistic_cross_entropy", "squared_error", "poisson"])
 def test_check_layer_takes_losses(loss: str, rng: np.random.Generator) -> None:
-    layer = ElementwiseLoss(loss)
-    gradcheck.check_layer(layer, rng.normal(size=(5, 3)), rng.uniform(size=(5, 3)), rng=rng)
-    gradcheck.check_layer(
-        layer, rng.normal(size=(5, 3)), rng.uniform(size=(5, 3)), rng.uniform(size=5), rng=rng
+    outputs, targets, weight = (
+        rng.normal(size=(5, 3)),
+        rng.uniform(size=(5, 3)),
+        rng.uniform(size=5),
     )
+    for inputs in ((outputs, targets), (outputs, targets, weight)):
+        assert_passes_and_sees_one_percent(
+            gradcheck.check_layer, ElementwiseLoss(loss), *inputs, rng=rng
+        )
 
 
 def test_check_layer_takes_class_indices_and_every_library(
     library: Library, rng: np.random.Generator
 ) -> None:
     logits, labels = library.make(rng.normal(size=(6, 4))), library.make(rng.integers(0, 4, 6))
-    gradcheck.check_layer(CategoricalCrossEntropy(backend=library.backend), logits, labels, rng=rng)
+    layer = CategoricalCrossEntropy(backend=library.backend)
+    assert_passes_and_sees_one_percent(gradcheck.check_layer, layer, logits, labels, rng=rng)
 
 
 def test_check_layer_names_the_worst_entry(rng: np.random.Generator) -> None:
@@ -211,7 +225,16 @@ def test_check_model(
 def test_check_model_of_the_reference_step(
     blobs: tuple[Any, Any], rng: np.random.Generator
 ) -> None:
-    gradcheck.check_model(FeedforwardNeuralNet(7, 6, 4, rng=rng, l2=0.1, compiled=False), *blobs)
+    class OnePercentOff(FeedforwardNeuralNet):
+        @property
+        def gradients(self) -> Any:
+            return {name: np.array(value) * 1.01 for name, value in super().gradients.items()}
+
+    for kind in (FeedforwardNeuralNet, OnePercentOff):
+        model = kind(7, 6, 4, rng=rng, l2=0.1, compiled=False)
+        is_right = kind is FeedforwardNeuralNet
+        with nullcontext() if is_right else pytest.raises(AssertionError, match="gradient of "):
+            gradcheck.check_model(model, *blobs)
 
 
 def test_check_layer_says_how_many_inputs_a_layer_takes(rng: np.random.Generator) -> None:
@@ -313,10 +336,11 @@ def test_whole_numbers_are_checked_as_floating_point(layer: Any, rng: np.random.
 
 
 def test_whole_numbers_mix_with_others_and_activations(rng: np.random.Generator) -> None:
-    gradcheck.check_layer(
-        Affine(), np.arange(6).reshape(2, 3), rng.normal(size=(3, 2)), np.zeros(2), rng=rng
+    inputs = np.arange(6).reshape(2, 3), rng.normal(size=(3, 2)), np.zeros(2)
+    assert_passes_and_sees_one_percent(gradcheck.check_layer, Affine(), *inputs, rng=rng)
+    assert_passes_and_sees_one_percent(
+        gradcheck.check_layer, Activation("tanh"), np.arange(6), rng=rng
     )
-    gradcheck.check_layer(Activation("tanh"), np.arange(6), rng=rng)
 
 
 def test_one_gradient_is_enough_beside_class_indices(rng: np.random.Generator) -> None:
@@ -324,10 +348,12 @@ def test_one_gradient_is_enough_beside_class_indices(rng: np.random.Generator) -
         def backward(self, d_out: float = 1.0) -> Any:
             return super().backward(d_out)[0]
 
-    gradcheck.check_layer(Alone(), rng.normal(size=(6, 4)), rng.integers(0, 4, 6), rng=rng)
-    gradcheck.check_cross_entropy(Alone(), rng=rng, sink=len)
-    gradcheck.check_layer(
-        CategoricalCrossEntropy(), np.arange(8).reshape(2, 4), np.array([1, 3]), rng=rng
+    logits, labels = rng.normal(size=(6, 4)), rng.integers(0, 4, 6)
+    assert_passes_and_sees_one_percent(gradcheck.check_layer, Alone(), logits, labels, rng=rng)
+    assert_passes_and_sees_one_percent(gradcheck.check_cross_entropy, Alone(), rng=rng, sink=len)
+    logits, labels = np.arange(8).reshape(2, 4), np.array([1, 3])
+    assert_passes_and_sees_one_percent(
+        gradcheck.check_layer, CategoricalCrossEntropy(), logits, labels, rng=rng
     )
 
 

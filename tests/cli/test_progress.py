@@ -137,10 +137,14 @@ def test_what_the_library_logs_is_printed_while_a_command_runs(
 
 @pytest.mark.parametrize("stream", [None, "closed"])
 def test_without_a_stderr_nothing_is_printed(
-    stream: str | None, monkeypatch: pytest.MonkeyPatch
+    stream: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    logger = logging.getLogger("xpnet")
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stderr", closed if stream else None)
     with logging_to_stderr():
-        logging.getLogger("xpnet").info("compiling")
+        assert len(logger.handlers) == 1
+        logger.info("compiling")
+    assert not logger.handlers and logger.level == logging.NOTSET
+    assert capfd.readouterr() == ("", "")

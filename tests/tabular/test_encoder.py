@@ -54,8 +54,10 @@ def column_of(encoder: TableEncoder, encoded: numpy.ndarray, name: str) -> numpy
 
 
 def test_scikit_learn_finds_no_fault() -> None:
-    check_estimator(TableEncoder(), on_skip=None)
-    check_estimator(TableEncoder(scaling="standard", bins=None, task=None), on_skip=None)
+    for encoder in (TableEncoder(), TableEncoder(scaling="standard", bins=None, task=None)):
+        checks = check_estimator(encoder, on_skip=None, on_fail=None)
+        failed = [check for check in checks if check["status"] not in ("passed", "skipped")]
+        assert len(checks) > 30 and not failed
 
 
 def test_every_library_and_the_file_give_the_same_numbers(
