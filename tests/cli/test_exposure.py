@@ -111,6 +111,21 @@ def test_refused(
     assert message in result.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("value", [0.0, -2.5, np.nan])
+def test_an_exposure_that_is_not_above_0_is_refused_before_anything_is_written(
+    run: Run, table: pd.DataFrame, value: float
+) -> None:
+    run(*TRAIN, "--exposure", "years", "--drop", "log", *QUICK)
+    table["years"] = table["years"].where(table.index != 200, value)
+    table.to_csv("d.csv", index=False)
+    for output in ((), ("-o", "p.csv")):
+        result = run("predict", "m.st", "d.csv", "--exposure", "years", *output, code=1)
+        message = f"'years' holds {value:g} in row 202. Correct it, or leave the row out."
+        check_one_line(result, message)
+        assert not result.stdout
+    assert not Path("p.csv").exists()
+
+
 def test_a_model_without_rates_takes_no_exposures(run: Run) -> None:
     run("train", "d.csv", "--target", "claims", "--task", "regress", *QUICK)
     for command in ("predict", "evaluate"):

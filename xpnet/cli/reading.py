@@ -12,7 +12,7 @@ import pyarrow
 from pyarrow import types
 
 from xpnet.cli.output import few, working
-from xpnet.cli.settings import MeasuringSettings, RateSettings, ReadingSettings, TrainSettings
+from xpnet.cli.settings import LinkedSettings, MeasuringSettings, RateSettings, ReadingSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.data import open_data
 from xpnet.data.cells.forms import ColumnForm, LearnedForm, TextRules, category_form
@@ -368,8 +368,15 @@ def with_training_classes(training: TableRows, test: TableRows) -> tuple[TableRo
     return renumbered(training), renumbered(test.take(is_trained))
 
 
-def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -> RowLinks:
+def read_links(
+    frame: Frame,
+    settings: LinkedSettings,
+    labelled: numpy.ndarray,
+    forms: Mapping[str, LearnedForm] = MappingProxyType({}),
+) -> RowLinks:
     """Return the groups or times of the rows that have a label.
+
+    forms : how columns are read, by their names, where a model knows it
 
     Raises DataFileError for gaps, and for times that are neither numbers nor dates.
     """
@@ -391,7 +398,7 @@ def read_links(frame: Frame, settings: TrainSettings, labelled: numpy.ndarray) -
         return RowLinks(groups=codes)
     if settings.time is None:
         return RowLinks()
-    table = _column_of(frame, settings.time, labelled)
+    table = replace(_column_of(frame, settings.time, labelled), forms=forms)
     try:
         rules = _rules_of(settings, settings.time)
         return RowLinks(time=times_of(table, settings.time, table.rows, rules))
@@ -491,7 +498,8 @@ def read_numbers_of_rows(
     if wrong.any():
         row = frame.first_row + int(numpy.flatnonzero(labelled)[wrong.argmax()])
         raise DataFileError(
-            f"{rule}; {column!r} holds {numbers[wrong][0]:g} in row {row}. Correct it."
+            f"{rule}; {column!r} holds {numbers[wrong][0]:g} in row {row}. Correct it, or leave "
+            "the row out."
         )
     return numbers
 

@@ -111,7 +111,28 @@ class MeasuringSettings(RateSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(MeasuringSettings):
+class LinkedSettings(MeasuringSettings):
+    """The options of reading labelled rows that are divided.
+
+    groups, time : the columns with their groups, and with their times
+    """
+
+    groups: str | None = None
+    time: str | None = None
+
+    @property
+    def no_features(self) -> tuple[str, ...]:
+        """Return the columns that are no features; the time of a row may be one."""
+        return (*super().no_features, *filter(None, (self.groups,)))
+
+    @property
+    def further_columns(self) -> tuple[str, ...]:
+        """Return the columns with exposures, weights, groups and times."""
+        return (*super().further_columns, *filter(None, (self.groups, self.time)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(LinkedSettings):
     """The options of ``xpnet train``; None where the model or the data decide."""
 
     data: str = field(metadata={CHANGEABLE: True})
@@ -120,8 +141,6 @@ class TrainSettings(MeasuringSettings):
     class_weight: str | dict[str, float] | None = None
     threshold: float | str | None = None
     ordered: tuple[str, ...] | None = None
-    groups: str | None = None
-    time: str | None = None
     test_size: float = 0.25
     holdout: str = "random"
     test: str | None = None
@@ -155,16 +174,6 @@ class TrainSettings(MeasuringSettings):
     quiet: bool = False
     verbose: bool = False
     backend: str | None = None
-
-    @property
-    def no_features(self) -> tuple[str, ...]:
-        """Return the columns that are no features; the time of a row may be one."""
-        return (*super().no_features, *filter(None, (self.groups,)))
-
-    @property
-    def further_columns(self) -> tuple[str, ...]:
-        """Return the columns with exposures, weights, groups and times."""
-        return (*super().further_columns, *filter(None, (self.groups, self.time)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import click
 
 from xpnet.cli import options
 from xpnet.cli.output import echo, show_json, show_table, visible
-from xpnet.cli.settings import MeasuringSettings
+from xpnet.cli.settings import LinkedSettings, MeasuringSettings
 
 if TYPE_CHECKING:
     from xpnet.cli.reading import TableRows
@@ -57,7 +57,7 @@ def open_measured(
     are not the model's.
     """
     from xpnet import load
-    from xpnet.cli.reading import TableRows, read_columns, with_factors, with_weights
+    from xpnet.cli.reading import TableRows, read_columns, read_links, with_factors, with_weights
     from xpnet.cli.table_model import TableModel
     from xpnet.data.labels import class_indices, label_gaps, read_labels
     from xpnet.data.task import numbers_of
@@ -87,6 +87,8 @@ def open_measured(
     rows.check_cells(opened.unreadable)
     for note in frame.notes:
         echo(visible(f"Note: {note}"), err=True)
+    if isinstance(settings, LinkedSettings):
+        rows = replace(rows, links=read_links(frame, settings, labelled, forms))
     return Measured(opened, with_weights(with_factors(rows, settings), settings))
 
 

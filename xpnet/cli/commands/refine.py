@@ -9,7 +9,7 @@ import click
 from xpnet.cli import options
 from xpnet.cli.commands.evaluate import open_measured, target_option, weight_option
 from xpnet.cli.output import as_options, show_facts, show_json
-from xpnet.cli.settings import MeasuringSettings
+from xpnet.cli.settings import LinkedSettings
 
 _training = options.options_of("The training")
 
@@ -22,6 +22,18 @@ _training = options.options_of("The training")
 @target_option
 @weight_option
 @options.rate_options("that of the training, if it had one")
+@options.reading_option(
+    "--groups",
+    metavar="COLUMN",
+    help="Column with the group of each row, such as a customer. The rows that the new epochs are "
+    "measured on are of other groups than those that are learned from.",
+)
+@options.reading_option(
+    "--time",
+    metavar="COLUMN",
+    help="Column with the time of each row, a number or a date. The new epochs are measured on the "
+    "latest rows.",
+)
 @_training(
     "--rate-share",
     type=options.Number(0, min_open=True),
@@ -59,7 +71,13 @@ def refine(
     Example:
       xpnet refine model.safetensors november.csv -o refined.safetensors
     """
-    opened, rows = open_measured(model, data, backend, MeasuringSettings(**arguments))
+    settings = LinkedSettings(**arguments)
+    if settings.groups is not None and settings.time is not None:
+        raise click.UsageError(
+            "--groups and --time must not come together, since each decides which rows the new "
+            "epochs are measured on. Leave one out."
+        )
+    opened, rows = open_measured(model, data, backend, settings)
     if not opened.has_encoder:
         raise click.UsageError(
             "MODEL must be a model of tables, as xpnet train writes it; this one takes numbers "
@@ -70,6 +88,8 @@ def refine(
         opened.as_input(rows.table(), rows.forms),
         rows.y if rows.classes is None else opened.model.classes_[rows.y],
         rows.weight,
+        groups=rows.links.groups,
+        time=rows.links.time,
         learning_rate_share=rate_share,
         max_iter=epochs,
         **exposures,
