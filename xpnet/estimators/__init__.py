@@ -25,8 +25,9 @@ order; no function takes the estimator itself. The modules, in the order in whic
   of each epoch; ``stopping``: callbacks that end a fit; ``verbose``: the lines that are printed;
 - ``record``: the counters and scores of a training; ``resume``: the checkpoints of fits that were
   cut off;
-- ``fitted``: the record of a fit, and its parts under scikit-learn's names; ``predicted``: the
-  estimator as scorers see it; ``inspection``: the parts of a prediction;
+- ``fitted``: the record of a fit, and its parts under scikit-learn's names; ``outputs``: what the
+  network computes for the rows of a call; ``predicted``: the estimator as scorers see it;
+  ``inspection``: the parts of a prediction;
 - ``warnings``: scikit-learn's warnings; ``conversion``: skl2onnx; ``display``: a plot of losses;
   ``search_space``: parameters that are worth a search.
 

@@ -11,7 +11,8 @@ from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend import on_device
 from xpnet.data.sources import Source
-from xpnet.estimators.mlp import MLP, like_input
+from xpnet.estimators.mlp import MLP
+from xpnet.estimators.outputs import like_input
 from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.settings import FitSettings
 from xpnet.learning.fitted import FittedAttribute, in_copy

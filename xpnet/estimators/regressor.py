@@ -11,7 +11,8 @@ from xpnet.backend import dtype_name, on_device
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.data.sources import Source
 from xpnet.estimators.checks import check_targets
-from xpnet.estimators.mlp import MLP, like_input
+from xpnet.estimators.mlp import MLP
+from xpnet.estimators.outputs import like_input
 from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.settings import FitSettings
 from xpnet.learning.exposure import Exposures, check_exposures_of_validation, rates_of

@@ -3,6 +3,10 @@ scikit-learn's rules.
 
 They are transactional: their state is rolled back with the epoch. `Improvement` comes first; the
 others ask it.
+
+`xpnet.training.EarlyStopping` has another rule. It compares with the last epoch that was better by
+``tol``; scikit-learn compares with the best epoch, however little better it was. So the two end
+trainings at different epochs, and only this one finds scikit-learn's numbers.
 """
 
 from collections.abc import Callable
