@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from xpnet import available_backends
-from xpnet.cli.options import OneOf
+from xpnet.cli.options.values import OneOf
 from xpnet_bench.contenders import ENTRIES
 from xpnet_bench.measure.pinning import allowed_threads
 from xpnet_bench.settings import CHOICES, Settings

@@ -13,7 +13,8 @@ import click
 from xpnet import __version__, get_threads
 from xpnet.backend.group import allgather
 from xpnet.backend.threads import cores
-from xpnet.cli.options import PATH, computing, json_option, reads
+from xpnet.cli.options import computing, json_option
+from xpnet.cli.options.files import PATH, reads
 from xpnet.cli.output import echo, show_facts, show_json, show_table, visible
 from xpnet.dispatch import available_backends, choose, get_backend
 from xpnet.distributed import use_group

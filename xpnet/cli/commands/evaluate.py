@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from xpnet.cli import options
+from xpnet.cli.options import files
 from xpnet.cli.output import echo, show_json, show_table, visible
 from xpnet.cli.settings import LinkedSettings, MeasuringSettings
 
@@ -19,7 +20,7 @@ EXPLAINED_ROWS = 20_000
 
 target_option: options.Decorator = options.reading_option(
     "--target",
-    callback=options.reads,
+    callback=files.reads,
     help="Column with the true values. [default: the column that the model was trained on]",
 )
 weight_option: options.Decorator = options.reading_option(

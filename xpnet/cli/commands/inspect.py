@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from xpnet.cli.options import PATH, json_option, output_path, reads
+from xpnet.cli.options import json_option
+from xpnet.cli.options.files import PATH, output_path, reads
 from xpnet.cli.output import as_options, echo, few, show_facts, show_json, show_table
 
 EXPORT_SUFFIXES = (".onnx", ".c")

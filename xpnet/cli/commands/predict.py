@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xpnet.cli import options
+from xpnet.cli.options import values
 from xpnet.cli.output import echo, visible
 from xpnet.cli.settings import PredictSettings
 
@@ -44,13 +45,13 @@ UNUSUAL = {
 )
 @options.writing_option(
     "--interval",
-    type=options.LEVEL,
+    type=values.LEVEL,
     metavar="FRACTION",
     help="Add the ends of an interval that holds this fraction of new targets, such as 0.9.",
 )
 @options.writing_option(
     "--columns",
-    type=options.WORDS,
+    type=values.WORDS,
     default=(),
     metavar="NAMES",
     help="Names of the columns with predictions, separated by commas. [default: prediction, and "

@@ -8,6 +8,7 @@ import click
 
 from xpnet.cli import options
 from xpnet.cli.commands.evaluate import open_measured, target_option, weight_option
+from xpnet.cli.options import values
 from xpnet.cli.output import as_options, show_facts, show_json
 from xpnet.cli.settings import LinkedSettings
 
@@ -36,7 +37,7 @@ _training = options.options_of("The training")
 )
 @_training(
     "--rate-share",
-    type=options.Number(0, min_open=True),
+    type=values.Number(0, min_open=True),
     default=0.03,
     metavar="SHARE",
     help="Learning rate, as a share of that of the training. A smaller one forgets less.",

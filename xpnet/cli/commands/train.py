@@ -8,6 +8,7 @@ import click
 
 from xpnet.backend.spec import NUMERIC_LOSSES, OUTPUT_ACTIVATIONS
 from xpnet.cli import options
+from xpnet.cli.options import files, values
 from xpnet.cli.settings import TrainSettings
 from xpnet.distributed import use_group
 from xpnet.distributed.group import TIMEOUT
@@ -133,11 +134,11 @@ def _strptime_format(ctx: click.Context, param: click.Parameter, value: str | No
     return value
 
 
-_FRACTION = options.Number(0, 1, max_open=True)
-_POSITIVE = options.Number(0, min_open=True)
+_FRACTION = values.Number(0, 1, max_open=True)
+_POSITIVE = values.Number(0, min_open=True)
 _COUNT = click.IntRange(min=1)
-_COUNTS = options.Listed(_COUNT)
-_LEVELS = options.Listed(options.LEVEL)
+_COUNTS = values.Listed(_COUNT)
+_LEVELS = values.Listed(values.LEVEL)
 _data = options.options_of("What to predict")
 _model = options.options_of("The model")
 _training = options.options_of("The training")
@@ -145,29 +146,29 @@ _training = options.options_of("The training")
 _what_to_predict = options.together(
     _data(
         "--target",
-        callback=options.reads,
+        callback=files.reads,
         help="Column to predict. [default: that of a built-in data set; y in .npz, .h5 and .zarr]",
     ),
     _data(
         "--task",
-        type=options.OneOf(["classify", "regress"]),
+        type=values.OneOf(["classify", "regress"]),
         help="Predict classes or numbers. [default: numbers with --loss, otherwise by the labels]",
     ),
     _data(
         "--class-weight",
-        type=options.weights,
+        type=values.weights,
         help="Weights of classes in the loss: balanced, or label=weight separated by commas.",
     ),
     _data(
         "--threshold",
-        type=options.threshold,
+        type=values.threshold,
         help="Probability of the second of two classes from which it is predicted; or f1 or "
         "balanced_accuracy, to choose the one with the largest such score on validation rows. "
         "[default: the most probable class]",
     ),
     _data(
         "--ordered",
-        type=options.WORDS,
+        type=values.WORDS,
         metavar="CLASSES",
         help="Classes in rising order, such as low,middle,high, where they have one; the median "
         "class is predicted.",
@@ -213,14 +214,14 @@ _what_to_predict = options.together(
     ),
     _data(
         "--holdout",
-        type=options.OneOf(["random", "last"]),
+        type=values.OneOf(["random", "last"]),
         default="random",
         help="Which rows these are: random ones, or the last ones of the file.",
     ),
     _data(
         "--test",
         metavar="FILE",
-        callback=options.reads,
+        callback=files.reads,
         help="Measure the scores on the rows of this file, and train on all rows of DATA.",
     ),
     _data(
@@ -241,7 +242,7 @@ _what_to_predict = options.together(
 _the_model = options.together(
     _model(
         "--model",
-        type=options.OneOf(["tabular", "mlp", "linear"]),
+        type=values.OneOf(["tabular", "mlp", "linear"]),
         default="tabular",
         help="Kind of model: tabular (one network on binned numbers or several, by --quality), "
         "mlp (one network on scaled numbers) or linear (no hidden layers).",
@@ -265,7 +266,7 @@ _the_model = options.together(
     ),
     _model(
         "--activation",
-        type=options.OneOf(list(ACTIVATIONS)),
+        type=values.OneOf(list(ACTIVATIONS)),
         default="relu",
         help="Activation function of the hidden layers.",
     ),
@@ -277,7 +278,7 @@ _the_model = options.together(
     ),
     _model(
         "--loss",
-        type=options.OneOf(sorted(NUMERIC_LOSSES)),
+        type=values.OneOf(sorted(NUMERIC_LOSSES)),
         help="Loss function for numbers; poisson suits counts, gamma suits positive amounts. "
         "[default: squared_error]",
     ),
@@ -288,7 +289,7 @@ _the_model = options.together(
     ),
     _model(
         "--monotonic",
-        type=options.signs,
+        type=values.signs,
         metavar="COLUMNS",
         help="Columns of numbers with which no prediction falls, or rises, such as age=1,price=-1: "
         "of numbers, of the second of two classes, or of --ordered classes.",
@@ -311,7 +312,7 @@ _the_training = options.together(
     ),
     _training(
         "--validation-size",
-        type=options.Number(0, 0.5),
+        type=values.Number(0, 0.5),
         default=0.125,
         help="Fraction of the training rows that the validation loss is measured on; with 0 all "
         "epochs are trained.",
@@ -329,7 +330,7 @@ _the_training = options.together(
     ),
     _training(
         "--optimizer",
-        type=options.OneOf(list(OPTIMIZERS)),
+        type=values.OneOf(list(OPTIMIZERS)),
         default=TrainSettings.optimizer,
         help="Optimizer that minimises the loss.",
     ),
@@ -341,14 +342,14 @@ _the_training = options.together(
     ),
     _training(
         "--weight-decay",
-        type=options.Number(0),
+        type=values.Number(0),
         help="Decoupled weight decay, of optimizers that have one. "
         "[default: 0.05 for tabular classes, 0.03 at quality 2; 0.01 for tabular numbers; "
         "else 0.0003]",
     ),
     _training(
         "--jobs",
-        type=options.Jobs(),
+        type=values.Jobs(),
         default=1,
         metavar="NUMBER",
         help="Networks that are trained at the same time; -1 means one for each core.",
@@ -361,7 +362,7 @@ _the_training = options.together(
     ),
     _training(
         "--dtype",
-        type=options.OneOf(["float32", "float64"]),
+        type=values.OneOf(["float32", "float64"]),
         default="float32",
         help="Floating-point type of parameters and computations.",
     ),
@@ -376,8 +377,8 @@ _writing = options.together(
     options.config_option,
     options.writing_option(
         "--checkpoint-dir",
-        type=options.PATH,
-        callback=options.keeps_checkpoints,
+        type=files.PATH,
+        callback=files.keeps_checkpoints,
         help="Folder for checkpoints, which --resume needs; one is written after each epoch.",
     ),
     options.writing_option(
@@ -407,7 +408,7 @@ _distributed = options.together(
 
 
 @click.command(cls=options.Grouped, short_help="Train a model on a data file, and measure it.")
-@click.argument("data", callback=options.reads)
+@click.argument("data", callback=files.reads)
 @_what_to_predict
 @options.reading
 @options.reading_option(
@@ -421,8 +422,8 @@ _distributed = options.together(
     "--missing",
     "missing_values",
     multiple=True,
-    type=options.MISSING_VALUES,
-    callback=options.merged_missing_values,
+    type=values.MISSING_VALUES,
+    callback=values.merged_missing_values,
     metavar="VALUES",
     help="Values that are gaps, separated by commas: of all columns, such as -999,unknown, or of "
     "one, such as 'age=-1|-9'. Words replace the usual ones in text (NA, N/A, null, ...), so that "
@@ -430,7 +431,7 @@ _distributed = options.together(
 )
 @options.reading_option(
     "--text-features",
-    type=options.OneOf(["on", "off"]),
+    type=values.OneOf(["on", "off"]),
     help="Whether text that differs from row to row is used or left out. [default: off]",
 )
 @_the_model
