@@ -111,13 +111,13 @@ def test_folds_respect_groups_and_times(
     from xpnet.cli import training
 
     divisions: list[Any] = []
-    divide = training._divisions
+    divide = training.divisions_of
 
     def recorded(*arguments: Any) -> Any:
         divisions.extend(divide(*arguments))
         return divisions
 
-    monkeypatch.setattr(training, "_divisions", recorded)
+    monkeypatch.setattr(training, "divisions_of", recorded)
     report = report_of(run, *options, "--folds", "4")
     values = table[options[1]].to_numpy()
     assert len(divisions) == len(report["folds"]) == 4

@@ -14,7 +14,7 @@ from helpers.command_line import Run, check_one_line
 from sklearn.base import clone
 
 import xpnet
-from xpnet.cli.reading import TableRows
+from xpnet.cli.rows.table_rows import TableRows
 from xpnet.data import open_data, sources, table_size
 from xpnet.tabular.rows import large_tables
 from xpnet.tabular.rows.division import RowLinks

@@ -56,7 +56,7 @@ def test_there_is_a_line_again_and_again_while_none_comes(
 ) -> None:
     """Reading lasts until its second line has come."""
     said = Event()
-    read = training._read
+    read = training.read_training_rows
     say = progress.ProgressLines.say
 
     def noted(lines: Any, name: str, value: str) -> None:
@@ -73,7 +73,7 @@ def test_there_is_a_line_again_and_again_while_none_comes(
     names: list[str] = []
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
     monkeypatch.setattr(progress.ProgressLines, "say", noted)
-    monkeypatch.setattr(training, "_read", slow)
+    monkeypatch.setattr(training, "read_training_rows", slow)
     lines = run(*QUICK, "--model", "mlp").stderr.splitlines()
     assert re.fullmatch(r"working   reading iris, \d+ s", lines[0])
     assert re.fullmatch(r"working   reading iris, \d+ s", lines[1])

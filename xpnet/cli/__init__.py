@@ -5,7 +5,8 @@
 ``options``      options that commands share; ``settings`` has their values as records
 ``training``     reads, trains and measures for ``xpnet train``; ``report`` shows and writes,
                  ``resuming`` compares a run with its checkpoints
-``reading``      the rows of a data file with their targets
+``reading``      the columns of a data file that a model takes
+``rows``         the rows of a data file with their targets: taken, divided, weighted
 ``table_model``  models of every kind that take tables; ``scores`` shows their scores
 ``output``       tables, facts and JSON on stdout; ``progress`` prints lines on stderr
 ``plot``         plots

@@ -8,7 +8,7 @@ import numpy
 
 from xpnet.backend.precision import get_precision
 from xpnet.cli.options import option_name
-from xpnet.cli.reading import TableRows
+from xpnet.cli.rows.table_rows import TableRows
 from xpnet.cli.settings import CHANGEABLE, TrainSettings
 from xpnet.dispatch import choose
 from xpnet.errors import XpnetError

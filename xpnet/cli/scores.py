@@ -6,7 +6,7 @@ import numpy
 import pyarrow
 
 from xpnet.cli.output import few, show_table
-from xpnet.cli.reading import TableRows
+from xpnet.cli.rows.table_rows import TableRows
 from xpnet.cli.table_model import TableModel
 from xpnet.learning.scores import (
     Scores,

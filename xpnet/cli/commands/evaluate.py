@@ -12,7 +12,7 @@ from xpnet.cli.output import echo, show_json, show_table, visible
 from xpnet.cli.settings import LinkedSettings, MeasuringSettings
 
 if TYPE_CHECKING:
-    from xpnet.cli.reading import TableRows
+    from xpnet.cli.rows.table_rows import TableRows
     from xpnet.cli.table_model import TableModel
 
 EXPLAINED_ROWS = 20_000
@@ -58,7 +58,9 @@ def open_measured(
     are not the model's.
     """
     from xpnet import load
-    from xpnet.cli.reading import TableRows, read_columns, read_links, with_factors, with_weights
+    from xpnet.cli.reading import read_columns
+    from xpnet.cli.rows.columns_of_rows import read_links, with_factors, with_weights
+    from xpnet.cli.rows.table_rows import TableRows
     from xpnet.cli.table_model import TableModel
     from xpnet.data.labels import class_indices, label_gaps, read_labels
     from xpnet.data.task import numbers_of

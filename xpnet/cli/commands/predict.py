@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy
     import pyarrow
 
-    from xpnet.cli.reading import TableRows
+    from xpnet.cli.rows.table_rows import TableRows
     from xpnet.cli.table_model import TableModel
     from xpnet.data.frames import Frame
 
@@ -84,7 +84,9 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
     import numpy
 
     from xpnet import load
-    from xpnet.cli.reading import TableRows, read_columns, with_factors
+    from xpnet.cli.reading import read_columns
+    from xpnet.cli.rows.columns_of_rows import with_factors
+    from xpnet.cli.rows.table_rows import TableRows
     from xpnet.cli.table_model import TableModel
     from xpnet.modelfile.disk import write_whole
 

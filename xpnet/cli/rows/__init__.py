@@ -1,0 +1,1 @@
+"""The rows of a data file with their targets: taken, divided, weighted."""

@@ -1,0 +1,168 @@
+"""Columns that say something about rows and are no features: groups, times, weights, exposures."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy
+import pyarrow
+from pyarrow import types
+
+from xpnet.cli.rows.table_rows import TableRows
+from xpnet.cli.settings import LinkedSettings, MeasuringSettings, RateSettings, ReadingSettings
+from xpnet.data.cells.forms import LearnedForm, category_form
+from xpnet.data.cells.gaps import ALL_COLUMNS
+from xpnet.data.frames import Frame
+from xpnet.errors import DataFileError, InputError
+from xpnet.learning.exposure import MAX_OFFSET
+from xpnet.tabular.columns.frames import table_of
+from xpnet.tabular.columns.reading import ReadingRules, learn_table, read_table
+from xpnet.tabular.columns.records import Table
+from xpnet.tabular.rows.division import RowLinks, times_of
+
+
+def read_links(
+    frame: Frame,
+    settings: LinkedSettings,
+    labelled: numpy.ndarray,
+    forms: Mapping[str, LearnedForm] = MappingProxyType({}),
+) -> RowLinks:
+    """Return the groups or times of the rows that have a label.
+
+    forms : how columns are read, by their names, where a model knows it
+
+    Raises DataFileError for gaps, and for times that are neither numbers nor dates.
+    """
+    if settings.groups is not None:
+        form = category_form([], settings.gaps_of(settings.groups))
+        table = read_table(_column_of(frame, settings.groups, labelled), {0: form})
+        names = table.categories(0)
+        codes = names.codes
+        is_empty = numpy.array([*(text == "" for text in names.texts), True])  # -1 is a gap
+        gaps = numpy.count_nonzero(is_empty[codes])
+        if gaps:
+            raise DataFileError(
+                f"{frame.name}: --groups must name a column without gaps; {settings.groups!r} has "
+                f"{gaps:,}. Fill them, or leave such rows out."
+            )
+        # Groups are divided in the order of their values; texts are in that of the rows.
+        if table.kind(0).kind == "category":
+            codes = numpy.unique(names.texts, return_inverse=True)[1][codes]
+        return RowLinks(groups=codes)
+    if settings.time is None:
+        return RowLinks()
+    table = replace(_column_of(frame, settings.time, labelled), forms=forms)
+    try:
+        rules = _rules_of(settings, settings.time)
+        return RowLinks(time=times_of(table, settings.time, table.rows, rules))
+    except InputError as error:
+        raise DataFileError(f"{frame.name}: --time {settings.time}: {error}") from error
+
+
+def _rules_of(settings: ReadingSettings, column: str) -> ReadingRules:
+    """Return what the options say about one column, which is no feature."""
+    gaps = settings.missing_values
+    own = None if gaps is None else [*gaps.get(ALL_COLUMNS, ()), *gaps.get(column, ())]
+    return ReadingRules(settings.date_format, missing_values=own)
+
+
+def with_weights(rows: TableRows, settings: MeasuringSettings) -> TableRows:
+    """Return rows with their weights; those of weight 0 are left out, and a note says so.
+
+    Raises DataFileError for weights that are no finite numbers, are negative, or are all 0.
+    """
+    column = settings.weight
+    if column is None:
+        return rows
+    weights = read_numbers_of_rows(rows.frame, column, rows.chosen, settings, WEIGHTS)
+    counted = weights > 0
+    if not counted.any():
+        raise DataFileError(
+            f"{rows.frame.name}: --weight must name a column with numbers above 0; {column!r} has "
+            "none. Name another."
+        )
+    if not counted.all():
+        rows.frame.notes.append(
+            f"{numpy.count_nonzero(~counted):,} rows have weight 0, and are left out"
+        )
+    return replace(rows, weight=weights).take(counted)
+
+
+def with_factors(rows: TableRows, settings: RateSettings) -> TableRows:
+    """Return rows with the known factors of their means, exposure * exp(offset).
+
+    Raises DataFileError for exposures that are not above 0, and offsets that are no numbers.
+    """
+    if not (settings.exposure or settings.offset):
+        return rows
+    factors = numpy.ones(numpy.count_nonzero(rows.chosen))
+    if settings.exposure is not None:
+        rule = RowNumbers("--exposure", "finite numbers above 0", lambda values: values > 0)
+        factors *= read_numbers_of_rows(rows.frame, settings.exposure, rows.chosen, settings, rule)
+    if settings.offset is not None:
+        rule = RowNumbers(
+            "--offset",
+            f"numbers from {-MAX_OFFSET} to {MAX_OFFSET}",
+            lambda values: abs(values) <= MAX_OFFSET,
+        )
+        factors *= numpy.exp(
+            read_numbers_of_rows(rows.frame, settings.offset, rows.chosen, settings, rule)
+        )
+    return replace(rows, factors=factors)
+
+
+class RowNumbers(NamedTuple):
+    """The rule for the numbers of a column that an option names.
+
+    option : that names the column; rule : for messages, what it holds
+    are_allowed : returns which finite numbers hold the rule
+    """
+
+    option: str
+    rule: str
+    are_allowed: Callable[[numpy.ndarray], numpy.ndarray]
+
+
+WEIGHTS = RowNumbers(
+    "--weight", "finite numbers, none of them negative", lambda values: values >= 0
+)
+"""The rule for weights of rows."""
+
+
+def read_numbers_of_rows(
+    frame: Frame,
+    column: str,
+    labelled: numpy.ndarray,
+    settings: ReadingSettings,
+    must_be: RowNumbers,
+) -> numpy.ndarray:
+    """Return the numbers of a column of the rows that have a label: (rows,) float64.
+
+    Raises DataFileError for other values than these must be.
+    """
+    rules = ReadingRules(missing_values=settings.missing_values)
+    table = learn_table(_column_of(frame, column, labelled), rules).table
+    rule = f"{frame.name}: {must_be.option} must name a column of {must_be.rule}"
+    kind, type_name = table.kind(0)
+    if kind != "number":
+        raise DataFileError(f"{rule}; {column!r} holds {type_name}. Name another.")
+    numbers = table.numbers(0)
+    wrong = ~(numpy.isfinite(numbers) & must_be.are_allowed(numbers))
+    if wrong.any():
+        row = frame.first_row + int(numpy.flatnonzero(labelled)[wrong.argmax()])
+        raise DataFileError(
+            f"{rule}; {column!r} holds {numbers[wrong][0]:g} in row {row}. Correct it, or leave "
+            "the row out."
+        )
+    return numbers
+
+
+def _column_of(frame: Frame, name: str, labelled: numpy.ndarray) -> Table:
+    """Return a column of the rows that have a label, as a table."""
+    batches = [batch.column(0) for batch in frame.all_batches([name])]
+    column = pyarrow.chunked_array(batches, frame.schema.field(name).type)
+    own = column.filter(pyarrow.array(labelled))
+    if types.is_dictionary(own.type):
+        own = own.cast(own.type.value_type)
+    return table_of(pyarrow.table({name: own}))

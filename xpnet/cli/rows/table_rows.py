@@ -1,0 +1,166 @@
+"""Some of the rows of a data file, with their targets."""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy
+import pyarrow
+from pyarrow import types
+
+from xpnet.cli.table_model import TableModel
+from xpnet.data.cells.forms import LearnedForm
+from xpnet.data.cells.numbers import NumberFormat
+from xpnet.data.frames import Frame
+from xpnet.errors import DataFileError, InputError
+from xpnet.tabular.columns.frames import table_of
+from xpnet.tabular.columns.reading import UnreadableWarning, read_table
+from xpnet.tabular.rows.coded_labels import CodedLabels
+from xpnet.tabular.rows.division import RowLinks
+from xpnet.tabular.rows.file_rows import FileRows
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Some of the rows of a frame.
+
+    features : names of columns; chosen : (rows of the frame,) bool, which of them
+    y : (rows,) class indices, or numbers; classes : the labels, in their order; None for numbers
+    weight : (rows,) of the rows, positive; None for equal ones; links : their groups or times
+    factors : (rows,) the known factors of their means, by exposures and offsets; None for none
+    forms : how columns are read, by their names
+    target_format : of labels that are numbers in text; None for others
+    """
+
+    frame: Frame
+    features: list[str]
+    chosen: numpy.ndarray
+    y: numpy.ndarray
+    classes: Any
+    weight: numpy.ndarray | None = None
+    factors: numpy.ndarray | None = None
+    links: RowLinks = RowLinks()
+    forms: dict[str, LearnedForm] = field(default_factory=dict)
+    target_format: NumberFormat | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, selection: numpy.ndarray | slice) -> "TableRows":
+        """Return some of the rows, in their order. selection : (rows,) bool, indices, or a slice"""
+        selected = numpy.zeros(len(self), bool)
+        selected[selection] = True
+        chosen = self.chosen.copy()
+        chosen[self.chosen] = selected
+        return replace(
+            self,
+            chosen=chosen,
+            y=self.y[selected],
+            weight=None if self.weight is None else self.weight[selected],
+            factors=None if self.factors is None else self.factors[selected],
+            links=self.links.take(numpy.flatnonzero(selected)),
+        )
+
+    def sample(self, maximum: int) -> "TableRows":
+        """Return about ``maximum`` rows, at even distances; all of fewer rows."""
+        return self.take(self.sampled(maximum))
+
+    def sampled(self, maximum: int) -> numpy.ndarray:
+        """Return the indices of about ``maximum`` rows, at even distances."""
+        return numpy.arange(0, len(self), -(-len(self) // maximum))
+
+    @property
+    def places(self) -> numpy.ndarray:
+        """Return the rows of the frame that these are: (rows,) int."""
+        return numpy.flatnonzero(self.chosen)
+
+    @property
+    def file_rows(self) -> FileRows:
+        """Return the table of the features, which is read when it is needed."""
+        return FileRows(self.frame, self.features, self.places, self.forms)
+
+    @property
+    def labels(self) -> CodedLabels | numpy.ndarray:
+        """Return the labels of classes, or numbers, as estimators take them."""
+        return self.y if self.classes is None else CodedLabels(self.classes, self.y)
+
+    def table(self) -> pyarrow.Table:
+        """Return all rows as one table."""
+        return pyarrow.concat_tables(self.tables()).unify_dictionaries()
+
+    def check_cells(self, unreadable: str = "error") -> None:
+        """Raise DataFileError for a cell of text that does not have the form of its column.
+
+        unreadable : "error"; with "gap", a note on the gaps that such cells become
+        """
+        schema = self.frame.schema
+        checked = [
+            name
+            for name, (form, *_) in self.forms.items()
+            if form.kind != "category" and types.is_dictionary(schema.field(name).type)
+        ]
+        forms = {place: self.forms[name].form for place, name in enumerate(checked)}
+        rows = replace(self, features=checked)
+        gaps: dict[str, list[UnreadableWarning]] = {}
+        for table, numbers, _ in rows.numbered_tables() if checked else ():
+            read = replace(table_of(table), row_numbers=numbers)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    read_table(read, forms, unreadable)
+                except InputError as error:
+                    raise DataFileError(f"{self.frame.name}: {error}") from error
+            for warning in caught:
+                if isinstance(warning.message, UnreadableWarning):
+                    gaps.setdefault(warning.message.column, []).append(warning.message)
+        for own in gaps.values():
+            count = sum(warning.count for warning in own)
+            self.frame.notes.append(f"{count:,} values became gaps: {own[0].problem}")
+
+    def outputs_of(self, model: TableModel) -> numpy.ndarray:
+        """Return the outputs of a model for all rows as one array."""
+        parts = self.numbered_tables()
+        return numpy.concatenate(
+            [model.outputs_of(part.table, self.forms, part.numbers, part.factors) for part in parts]
+        )
+
+    def count_unknowns(self, model: TableModel) -> dict[str, dict[str, int]]:
+        """Return the columns with values unlike those of a model's training, and their numbers.
+
+        A model without a `TableEncoder` knows nothing of its training's values.
+        """
+        counts: dict[str, Counter[str]] = {}
+        for table in self.tables() if model.has_encoder and model.features else ():
+            for name, numbers in model.count_unknowns(table, self.forms).items():
+                counts.setdefault(name, Counter()).update(numbers)
+        return {name: dict(numbers) for name, numbers in counts.items() if any(numbers.values())}
+
+    def tables(self, blocks: Iterable[int] | None = None) -> Iterator[pyarrow.Table]:
+        """Yield the rows, some thousand at a time. blocks : of the frame; None for all"""
+        return (rows.table for rows in self.numbered_tables(blocks))
+
+    def numbered_tables(self, blocks: Iterable[int] | None = None) -> Iterator["NumberedRows"]:
+        """Yield the rows with their numbers. blocks : of the frame; None for all"""
+        places = self.places
+        if blocks is not None:
+            block_of_row = numpy.searchsorted(self.frame.starts, places, side="right") - 1
+            places = places[numpy.isin(block_of_row, list(blocks))]
+        for batch, own in self.file_rows.pieces(places):
+            table = pyarrow.Table.from_batches([batch])
+            factors = self.factors
+            if factors is not None:
+                factors = factors[numpy.searchsorted(self.places, own)]
+            yield NumberedRows(table, self.frame.first_row + own, factors)
+
+
+class NumberedRows(NamedTuple):
+    """Some rows of a file.
+
+    numbers : (rows,) int, as messages name them; factors : (rows,) of their means, or None
+    """
+
+    table: pyarrow.Table
+    numbers: numpy.ndarray
+    factors: numpy.ndarray | None = None
