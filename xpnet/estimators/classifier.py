@@ -29,6 +29,7 @@ from xpnet.learning.parameters import (
     COUNT,
     FRACTION,
     allowing,
+    documented_as,
     with_documentation_of,
 )
 from xpnet.learning.scikit_learn import ClassifierMixin
@@ -122,6 +123,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         "targets.are_sparse", doc="Whether labels come as a sparse indicator matrix."
     )
 
+    @documented_as(MLP.fit)
     def fit(
         self,
         X: ArrayLike | Source,
@@ -139,41 +141,19 @@ class MLPClassifier(ClassifierMixin, MLP):
 
         Parameters
         ----------
-        X : array or scipy sparse matrix, shape (rows, features)
-            The rows, of any array library; a data frame or lists, too.
         y : array, shape (rows,), (rows, targets) or (rows, classes)
             Labels, of several targets a column for each; for several labels a row an indicator
             matrix, sparse or dense; with ``classes`` soft labels, the probability of each class. Of
             the same library or on the host.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows, not negative.
         classes : array, shape (classes,), optional
             The label of each column of soft labels. One-hot rows train as labels do.
-        X_val : array, scipy sparse matrix or source, shape (rows, features), optional
-            Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping``
-            they take the place of a part of X.
         y_val : array, optional
             Their targets; labels or soft labels.
-        sample_weight_val : array, shape (rows,), optional
-            Their weights.
-        callbacks : sequence of Callback or of functions, default ()
-            Callbacks of `xpnet.training`, for solvers that make epochs; a function is called with
-            the `xpnet.training.Training` after each epoch. One that sets ``training.stop`` ends the
-            fit. With callbacks there is no warning about convergence, and Ctrl-C is raised after a
-            whole epoch.
-        resume_from : TrainingState, optional
-            The state of a fit that was cut off, with the same data, callbacks and settings but for
-            ``max_iter``.
 
         Returns
         -------
         MLPClassifier
             The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            For data or parameters that do not fit. The estimator is then what it was before.
         """
         return self._train(
             InputRows(X, y, sample_weight),

@@ -17,7 +17,13 @@ from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.settings import FitSettings
 from xpnet.learning.exposure import Exposures, check_exposures_of_validation, rates_of
 from xpnet.learning.losses import LossParameters, NumericLoss
-from xpnet.learning.parameters import ARRAY_LIKE, COUNT, allowing, with_documentation_of
+from xpnet.learning.parameters import (
+    ARRAY_LIKE,
+    COUNT,
+    allowing,
+    documented_as,
+    with_documentation_of,
+)
 from xpnet.learning.scikit_learn import RegressorMixin
 from xpnet.learning.split import InputRows
 from xpnet.learning.targets import NumberTargets, Targets
@@ -81,6 +87,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     hidden_layer_sizes: Sequence[int] | int = allowing((100,), ARRAY_LIKE, COUNT)
     activation: str | Sequence[str] = allowing("relu", set(ACTIVATIONS), ARRAY_LIKE)
 
+    @documented_as(MLP.fit)
     def fit(
         self,
         X: ArrayLike | Source,
@@ -101,19 +108,8 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
 
         Parameters
         ----------
-        X : array or scipy sparse matrix, shape (rows, features)
-            The rows, of any array library; a data frame or lists, too.
         y : array, shape (rows,) or (rows, outputs)
             Numbers, of several targets a column for each; of the same library or on the host.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows, not negative.
-        X_val : array, scipy sparse matrix or source, shape (rows, features), optional
-            Rows to measure ``validation_loss_curve_`` on after each epoch; with ``early_stopping``
-            they take the place of a part of X.
-        y_val : array, optional
-            Their targets.
-        sample_weight_val : array, shape (rows,), optional
-            Their weights.
         exposure : array, shape (rows,), optional
             With a loss of logarithms (``"poisson"``, ``"gamma"``, ``"tweedie"``): numbers above 0
             that the mean of a row is proportional to, such as years insured or minutes observed.
@@ -125,24 +121,11 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             The exposures of the validation rows.
         offset_val : array, shape (validation rows,), optional
             Their offsets.
-        callbacks : sequence of Callback or of functions, default ()
-            Callbacks of `xpnet.training`, for solvers that make epochs; a function is called with
-            the `xpnet.training.Training` after each epoch. One that sets ``training.stop`` ends the
-            fit. With callbacks there is no warning about convergence, and Ctrl-C is raised after a
-            whole epoch.
-        resume_from : TrainingState, optional
-            The state of a fit that was cut off, with the same data, callbacks and settings but for
-            ``max_iter``.
 
         Returns
         -------
         MLPRegressor
             The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            For data or parameters that do not fit. The estimator is then what it was before.
 
         Notes
         -----

@@ -166,6 +166,50 @@ def with_documentation_of(**sources: type) -> Callable[[type[Estimator]], type[E
     return document
 
 
+SECTIONS = ("", "Parameters", "Returns", "Raises", "Notes", "Examples")
+"""Titles of the sections of a method's docstring, in numpydoc's order; the first has none."""
+
+Method = TypeVar("Method", bound=Callable[..., object])
+
+
+def documented_as(base: Callable[..., object]) -> Callable[[Method], Method]:
+    """Decorate a method that overrides another: complete its docstring by that of the other.
+
+    The docstring describes the parameters that the base lacks or describes in other words; all come
+    in the order of the signature. Its notes follow those of the base. Other sections that it lacks
+    are those of the base.
+    """
+
+    def document(method: Method) -> Method:
+        """Complete the docstring of a method."""
+        if not (method.__doc__ and base.__doc__):  # python -OO leaves docstrings out
+            return method
+        own, inherited = _sections_of(method.__doc__), _sections_of(base.__doc__)
+        sections = inherited | own
+        notes = [part["Notes"] for part in (inherited, own) if "Notes" in part]
+        entries = _entries_of(inherited["Parameters"]) | _entries_of(own.get("Parameters", ""))
+        names = signature(method).parameters
+        sections["Parameters"] = "\n".join(entries[name] for name in names if name in entries)
+        sections["Notes"] = "\n\n".join(notes)
+        titles = [title for title in SECTIONS[1:] if sections.get(title)]
+        texts = [f"{title}\n{'-' * len(title)}\n{sections[title]}" for title in titles]
+        method.__doc__ = "\n\n".join([sections[""], *texts]) + "\n"
+        return method
+
+    return document
+
+
+def _sections_of(docstring: str) -> dict[str, str]:
+    """Return the sections of a docstring by their titles."""
+    parts = ["", *re.split(r"\n\n(\w+)\n-+\n", cleandoc(docstring))]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _entries_of(section: str) -> dict[str, str]:
+    """Return the entries of a section ``Parameters`` by the names of the parameters."""
+    return {entry.partition(" :")[0]: entry for entry in re.split(r"\n(?=\S)", section)}
+
+
 def monotonic_signs(
     constraints: Mapping[str, int] | ArrayLike | None, names: Sequence[object] | None, columns: int
 ) -> tuple[int, ...]:

@@ -27,6 +27,7 @@ from xpnet.learning.parameters import (
     FRACTION,
     Interval,
     allowing,
+    documented_as,
     with_documentation_of,
 )
 from xpnet.learning.scikit_learn import ClassifierMixin
@@ -179,6 +180,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     _task = "classification"
 
+    @documented_as(Tabular.fit)
     def fit(
         self,
         X: TableLike,
@@ -197,51 +199,22 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
         Parameters
         ----------
-        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
-            The table. Arrays of a device, here and below, are copied to the host.
         y : array, shape (rows,), or with ``classes`` (rows, classes)
             The labels; or soft labels, the probability of each class, without which there is no
             fit.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
-            learned.
         classes : array, shape (classes,), optional
             The label of each column of soft labels. One-hot rows train as labels do.
-        X_val : frame, Arrow table, dict of columns, or array, optional
-            Validation rows, in place of a part of X.
         y_val : array, shape (validation rows,), optional
             Their labels, or soft labels with the columns of ``y``.
-        sample_weight_val : array, shape (validation rows,), optional
-            Their weights.
-        groups : array, shape (rows,), optional
-            The group of each row, such as a patient or a customer, where predictions are for new
-            groups: all rows of a group are for training, or all are for validation.
-        time : array, shape (rows,), or str, optional
-            Numbers or dates, or the name of a column of X that holds them, where predictions are
-            for later times: the latest rows, ``validation_fraction`` of them, are for validation.
-            All networks have the same validation rows. The column stays one of the table.
-        callbacks : sequence of Callback or function, or function, default ()
-            Callbacks of :mod:`xpnet.training`, which the trainings of all networks call, with
-            ``n_jobs`` from several threads; or a function of the number of a network, from 0, that
-            returns its callbacks.
 
         Returns
         -------
         TabularClassifier
             Itself.
 
-        Raises
-        ------
-        ValueError
-            For targets, weights, groups or times that do not fit the rows, and for tables that
-            `TableEncoder.fit` refuses.
-
         Notes
         -----
-        A fit is made as a whole or not at all: an exception leaves the estimator as it was. Ctrl-C
-        in a first fit is raised, too, but keeps what the networks have learned in their whole
-        epochs, if there are any. Columns are encoded, and rows divided, by the most probable class
-        of soft labels.
+        Columns are encoded, and rows divided, by the most probable class of soft labels.
         """
         return super().fit(
             X,

@@ -13,7 +13,12 @@ from xpnet.errors import InputError
 from xpnet.learning.exposure import Exposures, Rates, check_exposures_of_validation, rates_of
 from xpnet.learning.labels import check_numbers
 from xpnet.learning.losses import LossParameters
-from xpnet.learning.parameters import FRACTION, allowing, with_documentation_of
+from xpnet.learning.parameters import (
+    FRACTION,
+    allowing,
+    documented_as,
+    with_documentation_of,
+)
 from xpnet.learning.scikit_learn import RegressorMixin
 from xpnet.models.inputs import like_rows, require, to_host
 from xpnet.tabular.base import Tabular
@@ -187,6 +192,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             validation.outputs, validation.Y, validation.weight, validation.groups
         )
 
+    @documented_as(Tabular.fit)
     def fit(
         self,
         X: TableLike,
@@ -208,26 +214,10 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
         Parameters
         ----------
-        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
-            The table. Arrays of a device, here and below, are copied to the host.
         y : array, shape (rows,) or (rows, targets)
             The targets.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
-            learned.
-        X_val : frame, Arrow table, dict of columns, or array, optional
-            Validation rows, in place of a part of X.
         y_val : array, shape (validation rows,) or (validation rows, targets), optional
             Their targets.
-        sample_weight_val : array, shape (validation rows,), optional
-            Their weights.
-        groups : array, shape (rows,), optional
-            The group of each row, such as a patient or a customer, where predictions are for new
-            groups: all rows of a group are for training, or all are for validation.
-        time : array, shape (rows,), or str, optional
-            Numbers or dates, or the name of a column of X that holds them, where predictions are
-            for later times: the latest rows, ``validation_fraction`` of them, are for validation.
-            All networks have the same validation rows. The column stays one of the table.
         exposure : array, shape (rows,), optional
             With a loss of logarithms (``"poisson"``, ``"gamma"``, ``"tweedie"``): numbers above 0
             that the mean of a row is proportional to, such as years insured or minutes observed.
@@ -239,10 +229,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             The exposures of the validation rows that are passed.
         offset_val : array, shape (validation rows,), optional
             Their offsets.
-        callbacks : sequence of Callback or function, or function, default ()
-            Callbacks of :mod:`xpnet.training`, which the trainings of all networks call, with
-            ``n_jobs`` from several threads; or a function of the number of a network, from 0, that
-            returns its callbacks.
 
         Returns
         -------
@@ -257,11 +243,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
         Notes
         -----
-        A fit is made as a whole or not at all: an exception leaves the estimator as it was. Ctrl-C
-        in a first fit is raised, too, but keeps what the networks have learned in their whole
-        epochs, if there are any. A fit with exposures e is the fit of the targets y / e with the
-        weights ``e^(2 - p)``, where p is the power of the loss. The widths of its intervals are for
-        exposures of the rows that are predicted; weights of rows count for them like exposures.
+        A fit with exposures e is the fit of the targets y / e with the weights ``e^(2 - p)``, where
+        p is the power of the loss. The widths of its intervals are for exposures of the rows that
+        are predicted; weights of rows count for them like exposures.
         """
         exposures = Exposures(exposure, offset)
         exposures_val = Exposures(exposure_val, offset_val, "_val")
@@ -287,6 +271,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
                 weight = rates.weight if X_val is None else rates_val.weight
                 self._fitted = self.get_fitted_state().with_residuals_per_exposure(weight)
 
+    @documented_as(Tabular.refine)
     def refine(
         self,
         X: TableLike,
@@ -309,26 +294,10 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
         Parameters
         ----------
-        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
-            The new rows, with the columns of the training. Categories that the training did not
-            have stay unknown.
         y : array, shape (rows,) or (rows, targets)
             Their targets.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
-            learned.
-        X_val : frame, Arrow table, dict of columns, or array, optional
-            Validation rows, in place of a part of X.
         y_val : array, shape (validation rows,) or (validation rows, targets), optional
             Their targets.
-        sample_weight_val : array, shape (validation rows,), optional
-            Their weights.
-        groups : array, shape (rows,), optional
-            The group of each row, as for `fit`: all rows of a group are for training, or all are
-            for validation.
-        time : array, shape (rows,), or str, optional
-            Numbers or dates, or the name of a column of X that holds them, as for `fit`: the latest
-            rows are for validation.
         exposure : array, shape (rows,), optional
             Exposures of the rows, as for `fit`.
         offset : array, shape (rows,), optional
@@ -337,18 +306,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             The exposures of the validation rows that are passed.
         offset_val : array, shape (validation rows,), optional
             Their offsets.
-        learning_rate_share : float, default 0.03
-            The share of the learning rate of ``fit``, above 0. A smaller one forgets less.
-        max_iter : int, default 30
-            Maximum number of epochs, at least 1.
-
-        Returns
-        -------
-        Refinement
-            What has changed: ``rows``; ``loss_before`` and ``loss_after`` on new rows that the
-            networks do not learn from; ``epochs`` that each network has kept, 0 where none was
-            better than its parameters before; and ``unknowns``, the values of each column that are
-            unlike those of the training, as `TableEncoder.count_unknowns` counts them.
 
         Raises
         ------
@@ -358,14 +315,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             For targets of another shape, for fewer than 16 rows, for groups or times that do not
             fit them, and for columns that are not those of the training. The estimator is then what
             it was before.
-
-        Notes
-        -----
-        Each network has its own part of the new rows for validation; with ``X_val`` or ``time`` all
-        have the same. It keeps the epoch with the lowest loss there. Importances are measured on
-        these rows, and so are intervals and temperatures if there are 100 of them or more;
-        otherwise those of the fit stay. A saved model can be opened and refined, also several
-        times.
 
         Examples
         --------
