@@ -18,9 +18,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
+from xpnet.models import Network
 from xpnet.training import Callback
 
 SMALL: dict[str, Any] = {
@@ -331,3 +333,28 @@ def test_names_of_columns_may_be_taken_away_as_shap_does() -> None:
     assert not hasattr(made, "feature_names_in_")
     assert model.feature_names_in_.tolist() == ["x", "letter"]
     numpy.testing.assert_array_equal(model.predict_proba(TABLE), expected)
+
+
+def test_validation_rows_are_predicted_with_one_thread_of_blas(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Threads of BLAS would wait for the products of few rows in a loop, epoch after epoch."""
+
+    def blas_threads() -> set[int]:
+        return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
+
+    X = numpy.random.default_rng(0).normal(size=(400, 4))
+    labels = X[:, 0] > 0
+    seen: list[set[int]] = []
+    predict_members = Network.predict_members
+
+    def watched(self: Network, X: Any) -> Any:
+        seen.append(blas_threads())
+        return predict_members(self, X)
+
+    monkeypatch.setattr(Network, "predict_members", watched)
+    with threadpool_limits(2, "blas"):
+        TabularClassifier(quality=1, max_iter=3, random_state=0).fit(X, labels)
+        assert blas_threads() == {2}
+    assert len(seen) >= 3
+    assert all(threads == {1} for threads in seen)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy
 
+from xpnet.backend.blas import one_thread
 from xpnet.data.sources import Source
 from xpnet.learning.validation import validation_loss
 from xpnet.models import Network
@@ -104,7 +105,8 @@ class BestEpoch(EarlyStopping):
         with self.mean.with_epoch(training.step.params):
             training.history.validation_loss.append(validation_loss(training.step, validation))
             if self.held is not None:
-                members = self.network.predict_members(validation.X)
+                with one_thread:  # The products of few rows are small.
+                    members = self.network.predict_members(validation.X)
                 self.held.compare(self.network.backend.to_numpy(members))
             super().epoch_end(training)
 

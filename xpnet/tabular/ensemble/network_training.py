@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, on_device
+from xpnet.backend.blas import one_thread
 from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.data.sources import Source
 from xpnet.distributed import distributed_batches
@@ -176,10 +177,18 @@ def train_network(
         fit_over_source(network, replace(rows, Y=Y), recipe, **settings)
     else:
         network.fit(rows.X, Y, sample_weight=rows.weight, **settings)
-    if training.linear is not None and validation is not None:
+    if validation is not None:
+        with one_thread:  # The products of few rows are small.
+            measure_baseline(training, validation)
+
+
+def measure_baseline(training: NetworkTraining, validation: LabeledRows) -> None:
+    """Compare the blends of a network and its linear baseline by validation rows."""
+    network = training.network
+    if training.linear is not None:
         training.losses = losses_by_blend_weight(network, training.linear, validation)
     held = training.best.held
-    if held is not None and held.outputs and validation is not None:
+    if held is not None and held.outputs:
         X = rows_on_host(validation).X
         training.held = held_outputs(held, training.penalized, X, network.spec.loss)
 
