@@ -41,8 +41,8 @@ those of its arguments.
 
 
 def placeholder(*arguments: object) -> NoReturn:
-    """Stand in a template for a function that is filled in."""
-    raise NotImplementedError("A template runs once its functions are filled in.")
+    """Stand for a function in a template, which is compiled with a real function in its place."""
+    raise NotImplementedError("A template has no code of its own; compile it for a function.")
 
 
 Pointer = NewType("Pointer", object)

@@ -63,9 +63,9 @@ def notes_of_words(frame: Frame, forms: Mapping[str, LearnedForm]) -> list[str]:
     words = {"NA", "None"}
     columns = [
         name
-        for name, (form, *_) in forms.items()
-        if form.kind == "category"
-        and words & form.gap_texts
+        for name, learned in forms.items()
+        if learned.form.kind == "category"
+        and words & learned.form.gap_texts
         and any(words.intersection(part.texts) for part in _counts(frame, name))
     ]
     if not columns:

@@ -7,7 +7,7 @@ from numpy.random import RandomState
 from xpnet.distributed.batches import begin_alike
 from xpnet.distributed.ranks import ALONE, Ranks
 from xpnet.estimators.checks import Columns
-from xpnet.estimators.fitted import FittedMLP, Start
+from xpnet.estimators.fitted import EarlierFit, FittedMLP
 from xpnet.estimators.initial import random_state_of
 from xpnet.estimators.network_plan import NetworkPlan, new_network, renewed_network
 from xpnet.estimators.placement import Place, choose_place, place_rows
@@ -41,7 +41,7 @@ class Fit:
 
 def prepare_fit(
     settings: FitSettings,
-    start: Start,
+    earlier: EarlierFit,
     training: CheckedRows,
     validation: InputRows,
     targets: Targets,
@@ -51,15 +51,15 @@ def prepare_fit(
 
     validation : the user's own validation rows, as they were passed
     """
-    network = None if start.fitted is None else start.fitted.network
+    network = None if earlier.fitted is None else earlier.fitted.network
     labeled = encode_rows(training, targets, settings, ranks)
     measured = read_validation_rows(validation, training, targets, settings, ranks)
     place = choose_place(settings, labeled.X, network)
     split = place_split(labeled, measured, place, ranks)
     random_state = random_state_of(settings.seed)
-    checkpoints = open_checkpoints(settings, split, start, random_state)
+    checkpoints = open_checkpoints(settings, split, earlier, random_state)
     begin_alike(random_state, ranks)
-    plan = plan_network(settings, start, split, targets, training.columns, place, random_state)
+    plan = plan_network(settings, earlier, split, targets, training.columns, place, random_state)
     if settings.makes_epochs and not ranks.several:
         plan.prepare(split.training.X)
     if settings.makes_epochs and settings.stops_early and measured is None:
@@ -71,7 +71,7 @@ def prepare_fit(
             place.dtype,
         )
     split = smooth_targets(split, targets, settings, place)
-    progress = TrainingRecord() if start.fitted is None else start.fitted.progress
+    progress = TrainingRecord() if earlier.fitted is None else earlier.fitted.progress
     fitted = FittedMLP(
         plan.network, targets, training.columns, progress, plan.learning_rate, random_state
     )
@@ -106,7 +106,7 @@ def place_split(
 
 def plan_network(
     settings: FitSettings,
-    start: Start,
+    earlier: EarlierFit,
     split: Split,
     targets: Targets,
     columns: Columns,
@@ -115,9 +115,11 @@ def plan_network(
 ) -> NetworkPlan:
     """Make the network of the fit, or plan how that of the fit before goes on."""
     spec = settings.network_spec(columns, targets, place.dtype)
-    if start.fitted is None:
-        return new_network(settings, spec, place, random_state, start.first_values, split.training)
-    return renewed_network(settings, spec, split.training.X, random_state, start.fitted)
+    if earlier.fitted is None:
+        return new_network(
+            settings, spec, place, random_state, earlier.first_values, split.training
+        )
+    return renewed_network(settings, spec, split.training.X, random_state, earlier.fitted)
 
 
 def smooth_targets(split: Split, targets: Targets, settings: FitSettings, place: Place) -> Split:

@@ -165,7 +165,7 @@ def targets_of_spec(spec: NetworkSpec, facts: SavedState) -> Targets:
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class EarlierFit:
     """The state from which a fit goes on; all None and empty for a fit that begins anew.
 
     fitted : the record of the fit before

@@ -18,9 +18,9 @@ from xpnet.estimators.fit import prepare_fit
 from xpnet.estimators.fitted import (
     FACTS,
     LABEL_FACTS,
+    EarlierFit,
     FittedMLP,
     FittedState,
-    Start,
     targets_of_spec,
 )
 from xpnet.estimators.lbfgs import train_by_lbfgs
@@ -114,7 +114,7 @@ class MLP(NetworkOutputs, Convertible, EstimatorParameters):
         Raises ValueError where they do not fit those seen before, or the classes.
         """
 
-    def _by_parameters(self, targets: Targets) -> Targets:
+    def _with_loss_parameters(self, targets: Targets) -> Targets:
         """Return the meaning of targets with the numbers of the loss that the constructor got."""
         return targets
 
@@ -193,15 +193,14 @@ class MLP(NetworkOutputs, Convertible, EstimatorParameters):
         """
         settings = self._settings_for(training, incremental=incremental)
         self._warn_of_settings_without_effect()
-        start = self._start(settings, training.X)
+        earlier = self._earlier_fit(settings, training.X)
         ranks = current_ranks()
-        rows = read_rows(training, settings, start.columns, ranks)
-        targets = self._learn_targets(rows.known_targets, classes, settings, start.targets)
-        fit = prepare_fit(settings, start, rows, validation, targets, ranks)
+        rows = read_rows(training, settings, earlier.columns, ranks)
+        targets = self._learn_targets(rows.known_targets, classes, settings, earlier.targets)
+        fit = prepare_fit(settings, earlier, rows, validation, targets, ranks)
         del rows  # The split has its own; a converted copy of X would stay in memory.
-        fit.plan.carry_out()
-        self._fitted = fit.fitted
-        vars(self).pop("_assigned", None)
+        fit.plan.renew_network()
+        self._hold(fit.fitted)
         if settings.makes_epochs:
             train_by_epochs(fit, self._score_outputs, callbacks=callbacks, resume_from=resume_from)
         else:
@@ -213,25 +212,25 @@ class MLP(NetworkOutputs, Convertible, EstimatorParameters):
         """Return the settings of a fit on rows. incremental : whether this is ``partial_fit``"""
         return self._settings(incremental=incremental)
 
-    def _start(self, settings: FitSettings, X: object) -> Start:
+    def _earlier_fit(self, settings: FitSettings, X: object) -> EarlierFit:
         """Return what a fit goes on from: the fit before, or what the user has set in its place.
 
         Raises MixedArraysError for rows X of another library than those of the fit before.
         """
         if not (settings.warm_start or settings.incremental):
-            return Start()
+            return EarlierFit()
         fitted = self._fitted
         if fitted is not None:
             fitted.network.check_same_namespace(X)
-            return Start(fitted, columns=fitted.columns, targets=fitted.targets)
+            return EarlierFit(fitted, columns=fitted.columns, targets=fitted.targets)
         if "coefs_" not in self._assigned:
-            return Start()
+            return EarlierFit()
         count = getattr(self, "n_features_in_", None)
         names = getattr(self, "feature_names_in_", None)
         columns = None if count is None else Columns(count, names)
         classes = getattr(self, "classes_", None)
         targets = None if classes is None else ClassTargets(classes)
-        return Start(None, (*self.coefs_, *self.intercepts_), columns, targets)
+        return EarlierFit(None, (*self.coefs_, *self.intercepts_), columns, targets)
 
     def _score_outputs(
         self, encoded: numpy.ndarray, outputs: numpy.ndarray, weight: numpy.ndarray | None
@@ -342,12 +341,11 @@ class MLP(NetworkOutputs, Convertible, EstimatorParameters):
             )
         learning_rate = LearningRate(self._settings())
         network = Network(spec, state.values, learning_rate, backend=backend, dtype=spec.dtype)
-        self._fitted = FittedMLP.of_state(state, network, learning_rate)
-        vars(self).pop("_assigned", None)
+        self._hold(FittedMLP.of_state(state, network, learning_rate))
         return self
 
     def _described(self, spec: NetworkSpec, targets: Targets, columns: Columns) -> NetworkSpec:
         """Describe the network of some widths and dtype by the parameters of the constructor."""
         _, *hidden, _ = spec.widths
         settings = replace(self._settings(), hidden=tuple(hidden))
-        return settings.network_spec(columns, self._by_parameters(targets), spec.dtype)
+        return settings.network_spec(columns, self._with_loss_parameters(targets), spec.dtype)

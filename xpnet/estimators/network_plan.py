@@ -47,8 +47,8 @@ class NetworkPlan:
             with self.network.lock.training():
                 self.network.trainable(sparse=issparse(X))
 
-    def carry_out(self) -> None:
-        """Renew a network that was trained before."""
+    def renew_network(self) -> None:
+        """Give a network that was trained before its new description; a new one stays."""
         if self.renewed_spec is not None:
             self.network.renew(self.renewed_spec, keep=self.keeps_optimizer)
 

@@ -372,6 +372,6 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     ) -> Targets:
         return NumberTargets(self._numeric_loss(), 1 if y.ndim == 1 else y.shape[1])
 
-    def _by_parameters(self, targets: Targets) -> Targets:
+    def _with_loss_parameters(self, targets: Targets) -> Targets:
         assert isinstance(targets, NumberTargets)
         return replace(targets, numeric_loss=NumericLoss(targets.loss, self._loss_numbers()))

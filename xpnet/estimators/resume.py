@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from xpnet.data.sources import Source
 from xpnet.distributed.fingerprint import fingerprint_of_rows
 from xpnet.errors import InputError
-from xpnet.estimators.fitted import Start
+from xpnet.estimators.fitted import EarlierFit
 from xpnet.estimators.settings import FitSettings
 from xpnet.learning.split import Split
 from xpnet.models.files import model_files
@@ -68,7 +68,7 @@ class Checkpoints:
 def open_checkpoints(
     settings: FitSettings,
     split: Split,
-    start: Start,
+    earlier: EarlierFit,
     random_state: RandomState,
 ) -> Checkpoints:
     """Look for checkpoints of a fit in a folder that is named after all that the fit is made from.
@@ -81,7 +81,7 @@ def open_checkpoints(
     """
     if settings.checkpoint is None:
         return Checkpoints()
-    folder = Path(settings.checkpoint) / _name(settings, split, start.values)
+    folder = Path(settings.checkpoint) / _name(settings, split, earlier.values)
     checkpoint = model_files().Checkpoint
     state: TrainingState | None = checkpoint.latest(folder)
     if state is not None:
@@ -108,8 +108,8 @@ def _state_of_callback(state: TrainingState, kind: type[Callback]) -> SavedState
     return state.callbacks[key if key in state.callbacks else EARLIER_KEYS[key]]
 
 
-def _name(settings: FitSettings, split: Split, start: Sequence[numpy.ndarray]) -> str:
-    """Return a hash of all that decides what a fit learns."""
+def _name(settings: FitSettings, split: Split, values: Sequence[numpy.ndarray]) -> str:
+    """Return a hash of all that decides what a fit learns. values : those that it goes on from"""
     import joblib
 
     ranks = split.ranks
@@ -117,7 +117,7 @@ def _name(settings: FitSettings, split: Split, start: Sequence[numpy.ndarray]) -
     validation = None
     if split.validation is not None:
         validation = fingerprint_of_rows(_columns_of(split.validation), ranks, ordered=False)
-    first_values = [*map(_on_host, start)]
+    first_values = [*map(_on_host, values)]
     parts = (settings.kind.__name__, dict(settings.params), training, validation, first_values)
     return joblib.hash(parts)
 

@@ -20,8 +20,8 @@ from xpnet.estimators.stopping import (
     LearningRateState,
     Measure,
     StopWhenStalled,
-    training_loss,
-    validation_loss,
+    negative_training_loss,
+    negative_validation_loss,
 )
 from xpnet.estimators.verbose import Verbose
 from xpnet.estimators.warnings import warn_caller
@@ -88,7 +88,7 @@ def train_by_epochs(
                 raise
             warn_caller("Training interrupted by user.")
         else:
-            if is_main_process and not (early_end.early or settings.incremental or callbacks):
+            if is_main_process and not (early_end.is_early or settings.incremental or callbacks):
                 warn_of_no_convergence(settings.max_iter)
     if settings.stops_early:
         network.load_values(progress.best_parameters)
@@ -171,9 +171,9 @@ def make_rules(
 def choose_measure(settings: FitSettings, validation: Validation | None) -> Measure:
     """Return the function that measures how good an epoch is."""
     if settings.monitored == "training loss":
-        return training_loss
+        return negative_training_loss
     if settings.monitored == "validation loss":
-        return validation_loss
+        return negative_validation_loss
     assert validation is not None
     return validation.score
 
@@ -190,14 +190,14 @@ def warn_of_no_convergence(max_iter: int) -> None:
 class EarlyEnd(Callback):
     """Notes whether a callback has ended a training before its last epoch.
 
-    Attributes: early, whether one has
+    Attributes: is_early, whether one has
     """
 
     transactional = True
 
     def __init__(self) -> None:
-        self.early: bool = False
+        self.is_early: bool = False
 
     def train_end(self, training: Training) -> None:
         """Note whether a callback has stopped the training."""
-        self.early = training.stop
+        self.is_early = training.stop

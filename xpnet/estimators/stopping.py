@@ -23,12 +23,12 @@ Measure = Callable[[Training], float]
 """Returns how good an epoch is: greater is better."""
 
 
-def training_loss(training: Training) -> float:
+def negative_training_loss(training: Training) -> float:
     """Return the training loss of the last epoch, with a minus sign."""
     return -training.history.loss[-1]
 
 
-def validation_loss(training: Training) -> float:
+def negative_validation_loss(training: Training) -> float:
     """Return the validation loss of the last epoch, with a minus sign."""
     return -training.history.validation_loss[-1]
 

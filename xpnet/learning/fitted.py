@@ -42,6 +42,11 @@ class HoldsFit(Saved, Generic[Record]):
             )
         return self._fitted
 
+    def _hold(self, fitted: Record) -> None:
+        """Hold the record of a fit, in place of attributes that the user has set before it."""
+        self._fitted = fitted
+        vars(self).pop("_assigned", None)
+
 
 def in_place(fitted: Record, path: str, value: object) -> Record:
     """Set a part of an object that a record holds, and return the record."""

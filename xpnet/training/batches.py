@@ -397,7 +397,7 @@ class InMemory(Batches):
     def epochs(self, step: Step, learning_rates: Sequence[float]) -> list[float]:
         assert isinstance(step, SeveralEpochs)
         orders = None
-        if self._orders is not None:
+        if self._orders is not None:  # drawn all at once: nothing is prepared for a next epoch
             orders = [self._orders.draw(step, last=True) for _ in learning_rates]
         run_epochs = type(step).epochs if self.run_epochs is None else self.run_epochs
         return run_epochs(

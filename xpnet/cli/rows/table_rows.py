@@ -98,8 +98,8 @@ class TableRows:
         schema = self.frame.schema
         checked = [
             name
-            for name, (form, *_) in self.forms.items()
-            if form.kind != "category" and types.is_dictionary(schema.field(name).type)
+            for name, learned in self.forms.items()
+            if learned.form.kind != "category" and types.is_dictionary(schema.field(name).type)
         ]
         forms = {place: self.forms[name].form for place, name in enumerate(checked)}
         rows = replace(self, features=checked)

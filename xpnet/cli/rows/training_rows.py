@@ -159,7 +159,7 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
 
     Raises DataFileError for a file that lacks a column, and for labels that the training lacks.
     """
-    mark = decimal_mark_of({name: form for name, (form, *_) in rows.forms.items()})
+    mark = decimal_mark_of({name: learned.form for name, learned in rows.forms.items()})
     plain = ColumnForm("number", NumberFormat(mark or "."))
     trained_forms = {name: rows.forms.get(name, LearnedForm(plain)).form for name in rows.features}
     reading = MeasuringSettings(
