@@ -16,7 +16,6 @@ from sklearn.model_selection import train_test_split
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
 from xpnet.tabular.ensemble.calibration import (
-    CalibrationRows,
     best_temperature,
     conformal_margin,
     independent_rows,
@@ -227,7 +226,7 @@ def test_the_margin_and_the_temperature_follow_the_weights() -> None:
     repeated = conformal_margin(numpy.repeat(scores, often, axis=0), 0.8)
     # A new row counts as one row of the mean weight, of 50, not as one of the repeated rows: one
     # place at most.
-    weighted = conformal_margin(scores, 0.8, CalibrationRows(often.astype(float)))
+    weighted = conformal_margin(scores, 0.8, often.astype(float))
     for column in range(2):
         places = numpy.argsort(numpy.argsort(scores[often > 0, column]))
         found = [
@@ -236,7 +235,7 @@ def test_the_margin_and_the_temperature_follow_the_weights() -> None:
         ]
         assert abs(found[0] - found[1]) <= 1
     numpy.testing.assert_array_equal(
-        conformal_margin(scores, 0.8, CalibrationRows(numpy.full(50, 3.0))),
+        conformal_margin(scores, 0.8, numpy.full(50, 3.0)),
         conformal_margin(scores, 0.8),
     )
     # Repeated rows are more rows, beside which the prior counts less: many rows, and 1 %.
@@ -294,7 +293,7 @@ def test_margins_hold_their_share_of_new_groups(count: int) -> None:
     covered = []
     for _ in range(2000):
         scores = numpy.abs(rng.normal(size=count)[groups] + 0.1 * rng.normal(size=len(groups)))
-        margin = conformal_margin(scores[:, None], 0.9, CalibrationRows(groups=groups))[0]
+        margin = conformal_margin(scores[:, None], 0.9, groups=groups)[0]
         new = rng.normal() + 0.1 * rng.normal(size=20)
         plain = conformal_margin(scores[:, None], 0.9)[0]
         covered.append([(numpy.abs(new) <= margin).mean(), (numpy.abs(new) <= plain).mean()])
@@ -308,7 +307,7 @@ def test_margins_hold_their_share_of_new_groups(count: int) -> None:
 def test_groups_of_independent_rows_have_the_margins_of_rows() -> None:
     rng = numpy.random.default_rng(0)
     scores, groups = rng.exponential(size=(3000, 1)), numpy.repeat(numpy.arange(300), 10)
-    with_groups = conformal_margin(scores, 0.9, CalibrationRows(groups=groups))
+    with_groups = conformal_margin(scores, 0.9, groups=groups)
     numpy.testing.assert_allclose(with_groups, conformal_margin(scores, 0.9), rtol=0.01)
 
 

@@ -25,7 +25,7 @@ from xpnet.learning.scores import predicted_classes
 from xpnet.models import Network
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.ensemble.calibration import CalibrationRows, conformal_margin, tempered
+from xpnet.tabular.ensemble.calibration import conformal_margin, tempered
 from xpnet.tabular.importance import Importances
 from xpnet.typing import ArrayLike, PredictionRule, TableLike, Transformer
 
@@ -338,17 +338,17 @@ class FittedRegressor(FittedTable):
         else:
             numbers = self._checked_predictions(X, predictions)
         levels = self.levels
-        rows = CalibrationRows(self.residual_weights, self.residual_groups)
+        weight, groups = self.residual_weights, self.residual_groups
         # Residuals are rounded to this, and many targets may be equal and lie exactly at an end.
         rounding = self._largest_deviation() * numpy.finfo(self.spec.dtype).eps
         if len(levels) > 1:
             low = max(int(numpy.searchsorted(levels, (1 - coverage) / 2 + 1e-9)) - 1, 0)
             high = min(int(numpy.searchsorted(levels, (1 + coverage) / 2 - 1e-9)), len(levels) - 1)
             outside = numpy.maximum(-self.residuals[:, [low]], self.residuals[:, [high]])
-            margin = conformal_margin(outside, coverage, rows) + rounding[:1]
+            margin = conformal_margin(outside, coverage, weight, groups) + rounding[:1]
             ends = [numbers[:, [low]] - margin, numbers[:, [high]] + margin]
         else:
-            margin = conformal_margin(numpy.abs(self.residuals), coverage, rows)
+            margin = conformal_margin(numpy.abs(self.residuals), coverage, weight, groups)
             margin = margin * self.spread(numbers) + rounding * factors
             ends = [numbers - margin, numbers + margin]
         lowest = numpy.where(self.target[2] >= 0, 0.0, -numpy.inf)

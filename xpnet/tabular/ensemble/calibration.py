@@ -1,6 +1,5 @@
 """The widths of intervals and the temperature of probabilities, from validation rows."""
 
-from dataclasses import dataclass
 from math import ceil, exp
 
 import numpy
@@ -22,32 +21,11 @@ PRIOR_DEVIATION = 0.2
 is nearer to that of the best temperature by a quarter than with 0 and 0.3."""
 
 
-@dataclass(frozen=True)
-class CalibrationRows:
-    """Weights and groups of validation rows, in the order of their scores.
-
-    weight : (rows,), not negative; None for equal ones
-    groups : (rows,) int64; None for rows that are independent of each other
-    """
-
-    weight: numpy.ndarray | None = None
-    groups: numpy.ndarray | None = None
-
-    def counted(self, scores: numpy.ndarray) -> tuple[numpy.ndarray, "CalibrationRows"]:
-        """Return the scores of the rows whose weight is not 0, with their weights and groups."""
-        if self.weight is None:
-            return scores, self
-        counts = self.weight > 0
-        groups = None if self.groups is None else self.groups[counts]
-        return scores[counts], CalibrationRows(self.weight[counts], groups)
-
-
-INDEPENDENT = CalibrationRows()
-"""Rows of equal weights that are independent of each other."""
-
-
 def conformal_margin(
-    scores: numpy.ndarray, coverage: float, rows: CalibrationRows = INDEPENDENT
+    scores: numpy.ndarray,
+    coverage: float,
+    weight: numpy.ndarray | None = None,
+    groups: numpy.ndarray | None = None,
 ) -> numpy.ndarray:
     """Return the smallest margin that a new score exceeds with probability 1 - coverage or less.
 
@@ -58,11 +36,16 @@ def conformal_margin(
     count as the smaller number of independent rows that say as much.
 
     scores : (n, columns), how far each validation row lies outside of an interval without margin
+    weight : (n,) of the rows, not negative; None for equal ones
+    groups : (n,) int64; None for rows that are independent of each other
     returns one margin for each column: (columns,)
 
     Raises InputError for too few rows.
     """
-    scores, rows = rows.counted(scores)
+    if weight is not None:
+        counts = weight > 0
+        scores, weight = scores[counts], weight[counts]
+        groups = None if groups is None else groups[counts]
     share = (len(scores) + 1) * coverage - 1e-9  # The product is rounded.
     if share > len(scores):
         raise InputError(
@@ -70,22 +53,22 @@ def conformal_margin(
             f"{ceil(coverage / (1 - coverage) - 1e-9)} validation rows or more; got {len(scores)}. "
             "Raise validation_fraction, or pass X_val and y_val."
         )
-    if rows.groups is None:
-        return _quantile(scores, share / len(scores), rows)
-    margin = _quantile(scores, coverage, rows)
+    if groups is None:
+        return _quantile(scores, share / len(scores), weight)
+    margin = _quantile(scores, coverage, weight)
     shares = [
-        min(1.0, coverage * (1 + 1 / independent_rows(exceeds, rows.groups)))
+        min(1.0, coverage * (1 + 1 / independent_rows(exceeds, groups)))
         for exceeds in (scores > margin).T
     ]
     return numpy.array(
-        [_quantile(column, share, rows) for column, share in zip(scores.T, shares, strict=True)]
+        [_quantile(column, share, weight) for column, share in zip(scores.T, shares, strict=True)]
     )
 
 
-def _quantile(scores: numpy.ndarray, share: float, rows: CalibrationRows) -> numpy.ndarray:
+def _quantile(scores: numpy.ndarray, share: float, weight: numpy.ndarray | None) -> numpy.ndarray:
     """Return the weighted quantile of scores (rows,), or of each column of (rows, outputs)."""
     return numpy.asarray(
-        numpy.quantile(scores, share, axis=0, method="inverted_cdf", weights=rows.weight)
+        numpy.quantile(scores, share, axis=0, method="inverted_cdf", weights=weight)
     )
 
 
