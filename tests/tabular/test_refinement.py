@@ -176,6 +176,8 @@ def test_rates_have_validation_rows_of_their_own() -> None:
         X_val=x[others],
         y_val=counts[others] / years[others],
         sample_weight_val=years[others],
+        exposure=np.ones(200),
+        exposure_val=np.ones(100),
     )
     assert with_exposures == of_rates
     np.testing.assert_array_equal(models[0].predict(x), models[1].predict(x))
@@ -183,6 +185,23 @@ def test_rates_have_validation_rows_of_their_own() -> None:
         models[0].refine(
             x[own], counts[own], exposure=years[own], X_val=x[others], y_val=counts[others]
         )
+
+
+def test_rates_need_exposures_also_from_a_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, years = rng.normal(size=(400, 2)), rng.uniform(0.1, 1.0, 400)
+    counts = rng.poisson(years * np.exp(0.3 * x[:, 0])).astype(float)
+    fitted = xpnet.TabularRegressor(**QUICK, loss="poisson").fit(x, counts, exposure=years)
+    fitted.save(tmp_path / "rates.safetensors")
+    opened: Any = xpnet.load(tmp_path / "rates.safetensors")
+    for model in (fitted, opened):
+        before = model.predict(x)
+        with pytest.raises(ValueError, match="must have exposures.*exposure=numpy.ones"):
+            model.refine(x, counts)
+        np.testing.assert_array_equal(model.predict(x), before)
+        model.refine(x, counts, exposure=years)
+        total = model.predict(x, exposure=years).sum()
+        assert total == pytest.approx(counts.sum(), rel=0.15)  # 264 counts: 6 % by chance
 
 
 def test_unknown_categories_stay_unknown_and_are_counted() -> None:

@@ -35,7 +35,12 @@ _FACTS: dict[str, dict[str, type]] = {
 }
 """Attributes that ``fit`` sets, and their types; tensors and the encoder are not among them."""
 
-_OPTIONAL_FACTS: dict[str, type] = {"_rows": int, "_validation_loss": float, "threshold_": float}
+_OPTIONAL_FACTS: dict[str, type] = {
+    "_rows": int,
+    "_validation_loss": float,
+    "threshold_": float,
+    "_predicts_rates": bool,
+}
 """Optional facts, and their types: older files lack them."""
 
 _FORM_FIELDS = "clock", "date_format"
@@ -55,7 +60,9 @@ def parts(estimator: Tabular) -> FileParts:
     exported = _exported(fitted)
     facts = {name: getattr(fitted, name.strip("_")) for name in _FACTS[type(estimator).__name__]}
     optional = {name: getattr(fitted, name.strip("_"), None) for name in _OPTIONAL_FACTS}
-    facts |= {name: value for name, value in optional.items() if value is not None}
+    facts |= {
+        name: value for name, value in optional.items() if value is not None and value is not False
+    }
     encoder = _described(exported.encoder)
     tensors = dict(encoder.tensors)
     for k, values in enumerate(exported.networks):

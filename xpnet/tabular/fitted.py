@@ -217,6 +217,7 @@ class FittedRegressor(FittedTable):
     residuals : (validation rows, outputs) targets minus predictions, divided by ``spread``
     residual_weights : (validation rows,) weights of these rows; None for equal ones
     residual_groups : (validation rows,) int64 groups of these rows; None without groups
+    predicts_rates : whether the rows of the fit had exposures
     """
 
     target: numpy.ndarray
@@ -224,6 +225,7 @@ class FittedRegressor(FittedTable):
     residuals: numpy.ndarray
     residual_weights: numpy.ndarray | None
     residual_groups: numpy.ndarray | None = None
+    predicts_rates: bool = False
     estimator: ClassVar[str] = "TabularRegressor"
 
     @property
@@ -302,7 +304,7 @@ class FittedRegressor(FittedTable):
             residual_groups=groups,
         )
 
-    def with_residuals_per_exposure(self, weight: numpy.ndarray | None) -> "FittedRegressor":
+    def of_rates(self, weight: numpy.ndarray | None) -> "FittedRegressor":
         """Return the same fit, of rates, with the residuals of targets whose exposures are 1.
 
         The variance of a rate is in inverse proportion to its weight; that of a gamma rate does not
@@ -310,14 +312,14 @@ class FittedRegressor(FittedTable):
 
         weight : (rows,) of the rates among which the validation rows are; None for equal ones of 1
         """
+        rates = replace(self, predicts_rates=True)
         if weight is None or self.power == 2 or not len(self.residuals):
-            return self
+            return rates
         precisions = self.residual_weights
         if precisions is None:  # all have the same
             precisions = weight[numpy.flatnonzero(weight)[:1]]
-        return replace(
-            self, residuals=self.residuals * numpy.sqrt(precisions)[:, None], residual_weights=None
-        )
+        residuals = self.residuals * numpy.sqrt(precisions)[:, None]
+        return replace(rates, residuals=residuals, residual_weights=None)
 
     def interval(
         self,

@@ -269,7 +269,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             # An interrupted first fit has a record, too.
             if self._fitted is not earlier and not exposures.is_empty:
                 weight = rates.weight if X_val is None else rates_val.weight
-                self._fitted = self.get_fitted_state().with_residuals_per_exposure(weight)
+                self._fitted = self.get_fitted_state().of_rates(weight)
 
     @documented_as(Tabular.refine)
     def refine(
@@ -299,7 +299,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         y_val : array, shape (validation rows,) or (validation rows, targets), optional
             Their targets.
         exposure : array, shape (rows,), optional
-            Exposures of the rows, as for `fit`.
+            Exposures of the rows, as for `fit`, after which they are needed.
         offset : array, shape (rows,), optional
             Offsets of the rows, as for `fit`.
         exposure_val : array, shape (validation rows,), optional
@@ -334,6 +334,12 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         rates = self._per_exposure(y, sample_weight, exposures)
         rates_val = self._per_exposure(y_val, sample_weight_val, exposures_val)
         earlier = self.get_fitted_state()
+        if earlier.predicts_rates and exposures.is_empty:
+            raise InputError(
+                "Rows must have exposures, since the fit had them and its predictions are rates; "
+                "got none. Pass exposure= or offset=; where all exposures are 1, "
+                "exposure=numpy.ones."
+            )
         refinement = super().refine(
             X,
             rates.y,  # type: ignore[arg-type]  # None is refused there
@@ -349,7 +355,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         refined = self.get_fitted_state()
         if not exposures.is_empty and refined.residuals is not earlier.residuals:
             weight = rates.weight if X_val is None else rates_val.weight
-            self._fitted = refined.with_residuals_per_exposure(weight)
+            self._fitted = refined.of_rates(weight)
         return refinement
 
     def _per_exposure(
@@ -508,7 +514,8 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
             ``"d2"`` measures the share of the loss of the best constant, with exposures of the best
             constant rate, that the predictions do not have, as `xpnet.MLPRegressor` describes it.
         exposure : array, shape (rows,), optional
-            Exposures of the rows, of which `predict` is asked.
+            Exposures of the rows, of which `predict` is asked. Without them y is compared with
+            rates, the means for an exposure of 1.
         offset : array, shape (rows,), optional
             Offsets of the rows, of which `predict` is asked.
 
