@@ -14,7 +14,7 @@ from xpnet_bench.report.tables import time_table
 
 
 def test_flops_are_those_of_the_five_products_of_a_step() -> None:
-    X, W1, W2 = numpy.empty((32, 784)), numpy.empty((784, 100)), numpy.empty((100, 10))
+    X, W1, W2 = numpy.zeros((32, 784)), numpy.zeros((784, 100)), numpy.zeros((100, 10))
     hidden, logits = X @ W1, X @ W1 @ W2
     pairs = [(X, W1), (hidden, W2), (hidden.T, logits), (logits, W2.T), (X.T, hidden)]
     counted = sum(2 * a.shape[0] * a.shape[1] * b.shape[1] for a, b in pairs)
