@@ -17,6 +17,7 @@ from sklearn import metrics
 from xpnet import ops
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS as LOSSES
 from xpnet.dispatch import choose
+from xpnet.ops.losses import EACH_ROW
 
 shapes = st.tuples(st.integers(1, 9), st.sampled_from([1, 2, 3, 10, 33, 1000]))
 
@@ -74,6 +75,17 @@ def test_gradients_are_pytorchs(name, weighted, rng):
     loss, gradient = getattr(ops, name)(outputs, targets, weight if weighted else None, **numbers)
     assert float(loss) == pytest.approx(expected.item(), rel=1e-12)
     np.testing.assert_allclose(gradient, z.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+@each_case("name", LOSSES)
+def test_losses_of_rows_are_pytorchs(name, rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    outputs, targets = rng.normal(size=(7, 4)), soft_labels(rng, (7, 4))
+    numbers = NUMBERS.get(name, {})
+    parts = torch.tensor(outputs), torch.tensor(targets)
+    expected = pytorch_row_losses(name, *parts, np.ravel([*numbers.values()]))
+    losses, _ = getattr(ops, name)(outputs, targets, EACH_ROW, **numbers)
+    np.testing.assert_allclose(losses, expected.numpy(), rtol=1e-12)
 
 
 @each_case(

@@ -184,7 +184,7 @@ def test_own_validation_rows_have_precedence_over_times(divisions: Any) -> None:
 TOWN_NUMBERS = RNG.integers(0, 60, ROWS)
 TOWNS = pandas.DataFrame({"town": TOWN_NUMBERS.astype(str), "x": X[:, 0]})
 TOWN_CASES = [
-    (TabularClassifier, numpy.where(RNG.uniform(size=ROWS) < 0.2 + TOWN_NUMBERS / 100, "a", "b")),
+    (TabularClassifier, numpy.where(RNG.uniform(size=ROWS) < TOWN_NUMBERS / 60, "a", "b")),
     (TabularRegressor, TOWN_NUMBERS / 40 + RNG.normal(size=ROWS)),
 ]
 """Targets that rows of one town have in common a little, so that towns have mean targets."""

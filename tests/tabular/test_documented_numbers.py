@@ -136,9 +136,8 @@ PARAMETERS = [
     f'``"auto"`` is {QUALITIES[1].members} at qualities 1 and 2, else {QUALITIES[3].members}',
     f'``"auto"`` is {FEW_NETWORKS[0]}, {FEW_NETWORKS[1]}, {FEW_NETWORKS[2]} or {FEW_NETWORKS[3]} '
     f"by quality for fewer than {LARGE} rows",
-    f"networks of {COUNT_WORDS[RUNG_1.settings]} settings are trained on "
-    f"{COUNT_WORDS[RUNG_1.folds]} folds, those of the best {COUNT_WORDS[RUNG_2.settings]} on "
-    f"{COUNT_WORDS[RUNG_2.folds]} more",
+    f"{COUNT_WORDS[RUNG_1.folds]} networks of each of {COUNT_WORDS[RUNG_1.settings]} settings are "
+    f"trained, {COUNT_WORDS[RUNG_2.folds]} more of each of the best {COUNT_WORDS[RUNG_2.settings]}",
     f'``"sgd"`` has a momentum of {SGD_MOMENTUM:g}',
     f'``"auto"`` is {QUALITIES[1].label_rate:g} at quality 1, else {QUALITIES[3].label_rate:g} '
     f"for labels and {QUALITIES[3].number_rate:g} for numbers",

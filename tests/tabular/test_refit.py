@@ -111,8 +111,9 @@ def test_ctrl_c_while_a_network_is_refitted_keeps_its_best_epoch(
     def interrupted(network: Network, *rows: Any, callbacks: Any, **settings: Any) -> None:
         original(network, *rows, callbacks=[*callbacks, Interrupted()], **settings)
 
-    plain = TabularRegressor(**SMALL | {"networks": 1}, refit=False).fit(X, Y)
-    model = TabularRegressor(**SMALL)
+    settings = SMALL | {"networks": 1}
+    plain = TabularRegressor(**settings, refit=False).fit(X, Y)
+    model = TabularRegressor(**settings)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(network_training, "refit", interrupted)
         model.fit(X, Y)

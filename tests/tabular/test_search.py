@@ -17,6 +17,7 @@ from xpnet.tabular.ensemble.blending import PredictedRows, best_together
 from xpnet.tabular.ensemble.ensemble import Ensemble
 from xpnet.tabular.ensemble.linear_baseline import sums_of_inputs
 from xpnet.tabular.ensemble.network_training import NetworkTraining
+from xpnet.tabular.ensemble.recipe import FoldScales
 from xpnet.tabular.ensemble.search import (
     SETTINGS,
     are_bins,
@@ -24,6 +25,7 @@ from xpnet.tabular.ensemble.search import (
     usable_settings,
 )
 from xpnet.tabular.quality import QUALITIES, Rung
+from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.training import Callback, LabeledRows
 
 RNG = numpy.random.default_rng(0)
@@ -54,7 +56,8 @@ def encoded(model: Any) -> tuple[Any, LabeledRows, recipe.Recipe]:
         started=0.0,
         watch=None,
     )
-    return encoder, rows, made
+    scales = FoldScales(model._settings(), encoder.encodings_, DividedRows(rows, None), 1)
+    return encoder, rows, recipe.with_scales(made, scales.of_fold(0))
 
 
 def scales_of(made: recipe.Recipe) -> numpy.ndarray:
@@ -147,8 +150,9 @@ def test_one_network_alone_has_smaller_bins_if_it_predicts_numbers(
     monkeypatch.setattr(Ensemble, "train", record)
     model = kind(quality=1, max_iter=1, random_state=0).fit(TABLE, y)
     (ensemble,) = ensembles
-    assert len(model.networks_) == len(ensemble.recipes) == 1
-    factors = scales_of(ensemble.recipe_of(0)) / scales_of(ensemble.recipe)
+    recipes: Any = ensemble.recipes
+    assert len(model.networks_) == len(recipes.settings) == 1
+    factors = scales_of(ensemble.recipe_of(0)) / recipes.scales.of_fold(0)
     of_bins = 0.4 if kind is TabularRegressor else 1.0
     wanted = numpy.where(are_bins(model.encoder_.encodings_), of_bins, 1.0)
     numpy.testing.assert_allclose(factors, wanted, rtol=1e-12)

@@ -5,12 +5,16 @@ or all ones.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 from array_api_compat import device
 
 from xpnet.ops.activations import logistic, softplus
 from xpnet.ops.namespace import Array, Labels, namespace, number, zero
 from xpnet.ops.rows import log_softmax, targets_of
+
+EACH_ROW = cast(Array, object())
+"""The sample weight with which a loss here returns the loss of each row, (batch,), and no mean."""
 
 
 def softmax_cross_entropy(
@@ -197,7 +201,7 @@ def squared_error(
     xp = namespace(outputs)
     error = outputs - xp.astype(targets, outputs.dtype)
     d_outputs = error * _row_scale(outputs, sample_weight)
-    return 0.5 * xp.sum(error * d_outputs), d_outputs
+    return 0.5 * _total(error * d_outputs, sample_weight), d_outputs
 
 
 def poisson(
@@ -335,7 +339,7 @@ def huber(
     limit = number(delta, outputs)
     slope = xp.where(error > limit, limit, xp.where(error < -limit, -limit, error))
     d_outputs = slope * _row_scale(outputs, sample_weight)
-    return xp.sum((error - 0.5 * slope) * d_outputs), d_outputs
+    return _total((error - 0.5 * slope) * d_outputs, sample_weight), d_outputs
 
 
 def quantile(
@@ -388,7 +392,7 @@ def quantile(
     level = number(quantile, outputs)
     slope = xp.where(error > 0, -level, xp.where(error < 0, 1 - level, error))
     d_outputs = slope * _row_scale(outputs, sample_weight)
-    return -xp.sum(error * d_outputs), d_outputs
+    return -_total(error * d_outputs, sample_weight), d_outputs
 
 
 def gamma(
@@ -520,11 +524,18 @@ def _log_positive(targets: Array) -> Array:
 def _mean(losses: Array, slopes: Array, sample_weight: Array | None) -> tuple[Array, Array]:
     """Return the mean loss over the rows, and its gradient, from the slopes of the losses."""
     scale = _row_scale(losses, sample_weight)
-    return namespace(losses).sum(losses * scale), slopes * scale
+    return _total(losses * scale, sample_weight), slopes * scale
+
+
+def _total(losses: Array, sample_weight: Array | None) -> Array:
+    """Return the sum of scaled losses, over each row alone where the weights are EACH_ROW."""
+    return namespace(losses).sum(losses, axis=1 if sample_weight is EACH_ROW else None)
 
 
 def _row_scale(outputs: Array, sample_weight: Array | None) -> Array | float:
     """Return the factor of each row's loss in the mean: 1 / batch, or w_i / sum w as a column."""
+    if sample_weight is EACH_ROW:
+        return 1.0
     if sample_weight is None:
         return 1.0 / outputs.shape[0] if outputs.shape[0] else float("nan")
     xp = namespace(outputs)

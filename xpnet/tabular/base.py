@@ -256,7 +256,9 @@ class Tabular(FittedAttributes, TabularParameters):
         encoded = self._encoded_rows(rows, coding, "")
         validation: Sequence[Fold] | LabeledRows | None
         if X_val is None:
-            validation = folds_of(settings, encoded, start.random_state)
+            validation = None
+            if not isinstance(encoded.X, Source):
+                validation = folds_of(settings, encoded.Y, start.random_state)
         else:
             validation = self._encoded_rows(own, coding, "_val")
         divided = DividedRows(encoded, validation)
@@ -370,7 +372,9 @@ class Tabular(FittedAttributes, TabularParameters):
             label_smoothing=settings.label_smoothing,
         )
         refined = refine_networks(of_refinement, fitted.networks, divided, seeds)
-        trained = TrainedNetworks.one_a_fold([one.network for one in refined])
+        trained = TrainedNetworks.one_a_fold(
+            [one.network for one in refined], [one.held for one in refined]
+        )
         self._fitted = self._refined_record(fitted, trained, divided)
         unknowns = {}
         if isinstance(fitted.encoder, TableEncoder):

@@ -1,7 +1,7 @@
 """The encoder of tables: it takes frames and returns float32 arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -313,6 +313,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         y: ArrayLike | None,
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
+        learned_rows: numpy.ndarray | None = None,
     ) -> TrainingInputs:
         """Learn how to encode a table; return its encoded rows, whose mean targets a fit replaces.
 
@@ -329,13 +330,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             The group of each row, as `fit_transform` takes it.
         time : array, shape (rows,), or str, optional
             The time of each row, as `fit_transform` takes it.
+        learned_rows : array, shape (rows,), bool, optional
+            The rows whose targets decide how columns are encoded: which bins, means and differences
+            there are. With None these are all rows. Targets of the other rows are in mean targets
+            alone, which depend on the training rows of each network.
 
         Returns
         -------
         TrainingInputs
             The encoded rows, (rows, outputs) float32, and the means of their values.
         """
-        table, means = self._fit(X, y, groups, time)
+        table, means = self._fit(X, y, groups, time, learned_rows)
         return TrainingInputs(self.encoded(table), means)
 
     def fit_means(
@@ -382,6 +387,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         y: ArrayLike | None,
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
+        learned_rows: numpy.ndarray | None = None,
     ) -> _FittedRows:
         """Fit; return the rows of the table, and the mean targets of their values."""
         check_parameters(self)
@@ -391,6 +397,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         random_state = check_random_state(self.random_state)
         links = links_of(table, groups, time, table.rows)
         target = encoding_target(y, self.task, table.rows, links, random_state)
+        target = replace(target, learned_rows=learned_rows)
         if self.binning == "tree" and target.task is None:
             raise InputError("Bins of a tree need a target: pass y, or leave binning='quantile'.")
         kinds = [

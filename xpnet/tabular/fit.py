@@ -58,7 +58,7 @@ class TableFit:
         self.ensemble.train(self.minimum)
         if not self.is_cross_fitted:
             return None
-        return CrossFit(self.settings, self.encoder, self.ensemble, self.divided).predicted_rows()
+        return CrossFit(self.ensemble, self.divided).predicted_rows()
 
     def warn_of_unfinished_trainings(self, trained: TrainedNetworks) -> None:
         """Warn of validation losses that still fell at a limit that the user has not set."""

@@ -58,13 +58,14 @@ class TabularParameters(BaseEstimator):
         Number of members of each network. They share weights, and have scales and outputs of their
         own; ``"auto"`` is 2 at qualities 1 and 2, else 4.
     networks : int or "auto", default "auto"
-        Number of networks, each with its own validation rows. ``"auto"`` is 1, 2, 2 or 6 by quality
+        Number of networks. Up to three eighths of the folds of ``validation_fraction`` are
+        validation rows, which networks have in turn. ``"auto"`` is 1, 2, 2 or 6 by quality
         for fewer than 10,000 rows; more rows have fewer networks. Several networks differ in
         dropout, learning rate, weight decay and factors of the inputs, as far as these are not set;
         a single network that predicts numbers has smaller factors of the inputs of bins. At quality
-        5, fewer than 10,000 rows have a search for the best of these settings: networks of four
-        settings are trained on two folds, those of the best two on four more, and the settings
-        whose mean predicts validation rows best are kept.
+        5, fewer than 10,000 rows have a search for the best of these settings: two networks of each
+        of four settings are trained, four more of each of the best two, and the settings whose mean
+        predicts validation rows best are kept.
     encoder : transformer or None, default None
         Encodes the table as numbers; None for a `TableEncoder`. Sparse results are made dense. It
         gets the groups or times of the rows where its ``fit_transform`` has an argument ``groups``
@@ -108,8 +109,10 @@ class TabularParameters(BaseEstimator):
         keeps its best epoch. ``"auto"`` grows with the number of the best epoch *b*: 3 + 0.25 *b*
         at quality 1, then 4 + 0.3 *b*, 4 + 0.4 *b*, and 4 + 0.5 *b* at qualities 4 and 5.
     validation_fraction : float, default 0.125
-        The share of the rows on which a network is validated and not trained; each network has
-        other rows, with labels in proportion. With 0, training makes ``max_iter`` epochs.
+        The share of the rows on which a network is validated and not trained; up to three networks
+        have different rows, with labels in proportion. Their targets have no part in bins, in
+        factors of inputs and in the choice of what columns are. With 0, training makes ``max_iter``
+        epochs.
     refit : bool, default True
         Whether each network, after its best epoch, makes a few more epochs on all rows, its
         validation rows included: two fifths as many epochs again, a fifth at qualities 1 and 2, and

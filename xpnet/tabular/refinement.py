@@ -13,7 +13,9 @@ from xpnet.ops.losses import smoothed
 from xpnet.optimizers import Constant
 from xpnet.tabular.ensemble.best_epoch import BestEpoch, Patience
 from xpnet.tabular.rows.divided_rows import DividedRows
-from xpnet.tabular.rows.network_rows import NetworkRows, SharedRows
+from xpnet.tabular.rows.held_parts import HeldEpochs, held_parts_of
+from xpnet.tabular.rows.network_rows import NetworkRows, SharedRows, rows_on_host
+from xpnet.training import LabeledRows
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,16 @@ class RefinedNetwork:
     """One network after its epochs on new rows.
 
     network : with the parameters of the best epoch; epochs : number of epochs up to it, 0 for none
-    loss_before, loss_after : on its validation rows
+    loss_before, loss_after : on its validation rows; the latter is of each of few rows at the epoch
+        that others choose, since the lowest loss of several epochs is lower than that of new rows
+    held : (rows, outputs) of the validation rows at these epochs; None where they are not followed
     """
 
     network: Network
     epochs: int
     loss_before: float
     loss_after: float
+    held: numpy.ndarray | None
 
 
 def refine_networks(
@@ -77,16 +82,27 @@ def refine_networks(
     seeds : for each network, of its orders and dropout
     """
     shared = SharedRows(divided, networks[0].backend)
-    return [
-        _refine(settings, network, shared.of_network(number, None), seed)
-        for number, (network, seed) in enumerate(zip(networks, seeds, strict=True))
-    ]
+    folds = divided.folds
+    refined = []
+    for number, (network, seed) in enumerate(zip(networks, seeds, strict=True)):
+        fold = number % len(folds) if folds else 0
+        groups = folds[fold].groups if folds else None
+        rows = shared.of_network(fold, None)
+        refined.append(_refine(settings, network, rows, groups, seed))
+    return refined
 
 
 def _refine(
-    settings: RefinementSettings, network: Network, rows: NetworkRows, seed: int
+    settings: RefinementSettings,
+    network: Network,
+    rows: NetworkRows,
+    groups: numpy.ndarray | None,
+    seed: int,
 ) -> RefinedNetwork:
-    """Train a copy of one network on; it keeps its parameters unless an epoch is better."""
+    """Train a copy of one network on; it keeps its parameters unless an epoch is better.
+
+    groups : (validation rows,) int64, None for no groups
+    """
     spec = replace(network.spec, seed=seed)
     earlier = network.values()
     refined = Network(
@@ -99,14 +115,14 @@ def _refine(
     )
     training, validation = rows
     assert validation is not None
-    with refined.lock.training():
-        before = validation_loss(refined.trainable(), validation)
+    parts = held_parts_of(rows_on_host(validation), groups, spec)
+    best = BestEpoch(refined, validation, settings.patience, numpy.inf, parts)
+    before = _loss_before(refined, validation, best.held)
     Y = training.Y
     if settings.label_smoothing:
         like = network.backend.asarray(numpy.empty((0, spec.widths[-1]), spec.dtype))
         with on_device(network.backend):
             Y = smoothed(Y, like, settings.label_smoothing, spec.widths[-1])
-    best = BestEpoch(refined, validation, settings.patience, numpy.inf)
     refined.fit(
         training.X,
         Y,
@@ -117,8 +133,20 @@ def _refine(
     )
     if not best.kept.loss < before:
         refined.load_values(earlier)
-        return RefinedNetwork(refined, 0, before, before)
-    return RefinedNetwork(refined, best.kept.epoch, before, best.kept.loss)
+        return RefinedNetwork(refined, 0, before, before, None)
+    if best.held is None:
+        return RefinedNetwork(refined, best.kept.epoch, before, best.kept.loss, None)
+    held = best.held
+    return RefinedNetwork(refined, best.kept.epoch, before, held.mean_loss, held.of_rows())
+
+
+def _loss_before(network: Network, validation: LabeledRows, held: HeldEpochs | None) -> float:
+    """Return the validation loss of a network before its epochs, with which these are compared."""
+    if held is not None:
+        members = network.predict_members(network.backend.asarray(validation.X))
+        return held.compare(network.backend.to_numpy(members))
+    with network.lock.training():
+        return validation_loss(network.trainable(), validation)
 
 
 def refinement_of(

@@ -352,7 +352,7 @@ def similarity_of(indices: numpy.ndarray, target: Target) -> Similarity | None:
     """
     if target.task is None or not target_labels(target):
         return None
-    rows = compared_rows(numpy.flatnonzero(indices >= 0))
+    rows = compared_rows(target.learned(numpy.flatnonzero(indices >= 0)))
     targets = compared_targets(target, rows)
     if targets is None:
         return Similarity(SMOOTHING_ROWS, is_certain=True)

@@ -210,7 +210,7 @@ def auditioned_rows(target: Target) -> numpy.ndarray:
     """
     if target.task is None:
         return numpy.empty(0, numpy.int64)
-    order = numpy.random.default_rng(0).permutation(len(target.y))
+    order = target.learned(numpy.random.default_rng(0).permutation(len(target.y)))
     if target.links.groups is not None:
         _, first_of_group = numpy.unique(target.links.groups[order], return_index=True)
         order = order[numpy.sort(first_of_group)]

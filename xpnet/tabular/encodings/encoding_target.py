@@ -36,6 +36,7 @@ class Target:
     task : what y is; None where the encoder does not use it
     links : what decides how rows may be divided; random_state : draws the folds of the rows
     predicted : by the other columns of the table, None where nothing is
+    learned_rows : (rows,) bool, the rows whose targets decide how columns are encoded; None for all
     """
 
     y: Any
@@ -43,6 +44,14 @@ class Target:
     links: RowLinks
     random_state: RandomState
     predicted: LinearPrediction | None = None
+    learned_rows: numpy.ndarray | None = None
+
+    def learned(self, rows: numpy.ndarray) -> numpy.ndarray:
+        """Return those of some rows whose targets decide how columns are encoded.
+
+        rows : indices of rows
+        """
+        return rows if self.learned_rows is None else rows[self.learned_rows[rows]]
 
 
 def encoding_target(

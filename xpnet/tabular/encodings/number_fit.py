@@ -154,10 +154,11 @@ def _edges(
         if len(values) <= len(levels):
             return values
         return numpy.unique(numpy.quantile(sample, levels))
+    rows = _sampled(scaling.target.learned(numpy.flatnonzero(is_finite)))
     with numpy.errstate(over="ignore"):
-        z = (_sampled(x[is_finite]) - number.centre) * number.scale
+        z = (x[rows] - number.centre) * number.scale
         z = numpy.clip(z, -MAX_SCALED, MAX_SCALED)
-    thresholds = _thresholds_of_tree(z, _sampled(scaling.target.y[is_finite]), scaling)
+    thresholds = _thresholds_of_tree(z, scaling.target.y[rows], scaling)
     cuts = numpy.clip(thresholds / number.scale + number.centre, sample[0], sample[-1])
     if len(cuts) < MIN_CUTS:
         bins = min(QUANTILE_BINS, scaling.max_bins - len(cuts))
@@ -173,6 +174,8 @@ def _thresholds_of_tree(x: numpy.ndarray, y: numpy.ndarray, scaling: Scaling) ->
     by group, takes more cuts than usual. Each of these must remove more impurity than chance
     would, and all together clearly more than the usual cuts.
     """
+    if not len(x):
+        return numpy.empty(0)
     classifies = scaling.target is not None and scaling.target.task == "classification"
     tree_class = DecisionTreeClassifier if classifies else DecisionTreeRegressor
     column = x.astype(numpy.float32)[:, None]

@@ -77,7 +77,7 @@ def fit_other_columns(
     The penalty has the lowest error by generalized cross-validation. (Golub, Heath, Wahba, 1979.)
     None where the target has too many classes, and for too many inputs or none.
     """
-    rows = compared_rows(numpy.arange(table.rows))
+    rows = compared_rows(target.learned(numpy.arange(table.rows)))
     usable = [
         replace(encoding, edges=numpy.empty(0))
         if isinstance(encoding, NumberEncoding)
@@ -87,7 +87,7 @@ def fit_other_columns(
         or (isinstance(encoding, CategoryEncoding) and len(encoding.values) <= MAX_VALUES)
     ]
     widths = [len(encoding.labels) for encoding in usable]
-    too_many = sum(widths) > min(MAX_INPUTS, MAX_SHARE_OF_ROWS * table.rows)
+    too_many = sum(widths) > min(MAX_INPUTS, MAX_SHARE_OF_ROWS * len(rows))
     if not sum(widths) or too_many or not has_few_targets(target, rows):
         return None
     inputs = numpy.empty((table.rows, sum(widths)), numpy.float32)

@@ -228,12 +228,14 @@ def target_labels(target: Target) -> tuple[str, ...]:
 
 
 def fit_means(values: ValuesOfRows, target: Target, prior_rows: float) -> ColumnMeans:
-    """Fit how the mean targets of values become outputs: standardised over the rows with means.
+    """Fit how the mean targets of values become outputs: standardised over rows with means.
 
     prior_rows : number of rows with the mean target that are added to those of each value
     """
     parts = target.links.parts(PARTS, len(values.indices), target.random_state)
-    (rows,) = numpy.nonzero(values.indices >= 0)
+    rows = numpy.flatnonzero(values.indices >= 0)
+    learned = target.learned(rows)
+    rows = learned if len(learned) else rows
     counts = numpy.bincount(values.indices[rows], minlength=values.size)
     centres, factors = [], []
     for _, means in _means_of(values, target, parts, rows, prior_rows):

@@ -17,12 +17,16 @@ class InputMeans(NamedTuple):
     inputs: slice
     means: ColumnMeans
 
-    def write_training(self, X: numpy.ndarray, training: numpy.ndarray) -> None:
+    def write_training(
+        self, X: numpy.ndarray, training: numpy.ndarray, part: numpy.ndarray | None = None
+    ) -> None:
         """Give training rows the mean targets that other training rows have.
 
-        X : (training rows, inputs), overwritten; training : their indices
+        X : (rows, inputs), overwritten; training : indices of the training rows
+        part : those of the training rows that X has, None for all
         """
-        X[:, self.inputs] = self.means.of_training_rows(training)
+        means = self.means.of_training_rows(training)
+        X[:, self.inputs] = means if part is None else means[part]
 
     def write_new(self, X: numpy.ndarray, training: numpy.ndarray, rows: numpy.ndarray) -> None:
         """Give rows the mean targets of training rows, as new rows get them.

@@ -75,7 +75,7 @@ def correlation_of(indices: numpy.ndarray, target: Target) -> float:
 
     indices : (rows,) of values, negative for rows without one
     """
-    rows = compared_rows(numpy.flatnonzero(indices >= 0))
+    rows = compared_rows(target.learned(numpy.flatnonzero(indices >= 0)))
     targets = compared_targets(target, rows)
     if targets is None:
         return 0.0
@@ -91,8 +91,10 @@ def effect_of_values(
     all such pairs. By chance the sum is 0 on average, and its variance is the number of pairs times
     the squared variances of the residuals.
 
-    x : (rows,) finite; edges : of the bins, or empty
+    x : (rows,) finite, there may be none; edges : of the bins, or empty
     """
+    if not len(x):
+        return ValueEffect(0.0, 0.0, 0.0)
     Y = targets.Y - targets.Y.mean(axis=0)
     total = (Y**2).sum()
     bins = numpy.searchsorted(edges[1:-1], x, side="right")

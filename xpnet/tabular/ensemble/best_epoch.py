@@ -103,11 +103,13 @@ class BestEpoch(EarlyStopping):
     def _compare(self, training: Training, validation: LabeledRows) -> None:
         """Compare the validation loss of the mean parameters with the best one so far."""
         with self.mean.with_epoch(training.step.params):
-            training.history.validation_loss.append(validation_loss(training.step, validation))
-            if self.held is not None:
+            if self.held is None:
+                loss = validation_loss(training.step, validation)
+            else:
                 with one_thread:  # The products of few rows are small.
                     members = self.network.predict_members(validation.X)
-                self.held.compare(self.network.backend.to_numpy(members))
+                loss = self.held.compare(self.network.backend.to_numpy(members))
+            training.history.validation_loss.append(loss)
             super().epoch_end(training)
 
     def state(self) -> dict[str, object]:

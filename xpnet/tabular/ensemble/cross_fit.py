@@ -13,7 +13,7 @@ Tibshirani, Predictive inference with the jackknife+, 2021.)
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy
@@ -24,23 +24,18 @@ from xpnet.tabular.ensemble.linear_baseline import fit_linear
 from xpnet.tabular.ensemble.linear_solvers import LinearModel
 from xpnet.tabular.ensemble.network_training import blend_weight_of, new_network, training_targets
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows
-from xpnet.tabular.ensemble.recipe import LARGE_ROWS, Recipe, helpers_of
+from xpnet.tabular.ensemble.recipe import LARGE_ROWS, Recipe
 from xpnet.tabular.ensemble.refit import LastMean
-from xpnet.tabular.ensemble.search import recipe_of_setting, settings_of_networks
-from xpnet.tabular.quality import QUALITIES
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.fit_rows import select
 from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows, TimeLimit
-from xpnet.typing import Transformer
 
 MAX_GROUPS = 100
 """Number of groups up to which rows are predicted so. The validation rows of more groups say enough
 of new ones."""
-TREES = QUALITIES[1].trees
-"""Number of trees that scale the inputs of a fold's network; few of them keep the fit short."""
 
 
 class Choices(NamedTuple):
@@ -57,8 +52,8 @@ class Choices(NamedTuple):
 
 def needs_cross_fit(settings: TableSettings, divided: DividedRows) -> bool:
     """Say whether intervals must come from networks of their own: for numbers, and few groups."""
-    folds = divided.validation
-    if settings.task != "regression" or not isinstance(folds, Sequence):
+    folds = divided.folds
+    if settings.task != "regression" or not folds:
         return False
     by_group = [fold.groups for fold in folds if fold.unseen_inputs is not None]
     count = sum(len(numpy.unique(groups)) for groups in by_group if groups is not None)
@@ -69,21 +64,17 @@ def needs_cross_fit(settings: TableSettings, divided: DividedRows) -> bool:
 class CrossFit:
     """Trains a network for each fold, and predicts the rows of the fold.
 
-    settings : of the fit; encoder : fitted
     ensemble : the networks of the fit, whose training is over
     divided : the rows of all folds, on the host
     """
 
-    settings: TableSettings
-    encoder: Transformer
     ensemble: Ensemble
     divided: DividedRows
 
     @property
     def folds(self) -> Sequence[Fold]:
-        """Return the folds of the fit, which has some."""
-        assert isinstance(self.divided.validation, Sequence)
-        return self.divided.validation
+        """Return the folds of the fit, also those whose validation rows no network has."""
+        return self.divided.folds
 
     def predicted_rows(self) -> PredictedRows | None:
         """Return the predictions of all rows, fold by fold.
@@ -106,7 +97,7 @@ class CrossFit:
 
     def _outputs_of_fold(self, number: int) -> numpy.ndarray:
         """Return the outputs for the rows of a fold: (rows, outputs)."""
-        recipe = self._recipe_without(self.folds[number])
+        recipe = self.ensemble.recipes.of(0, number)
         choices = self._choices_of_others(number)
         rows, validation = self.ensemble.shared_rows.of_network(number, recipe.input_scales)
         assert validation is not None
@@ -119,17 +110,6 @@ class CrossFit:
         blended = (1 - choices.blend_weight) * outputs + choices.blend_weight * of_linear
         return blended.astype(outputs.dtype)
 
-    def _recipe_without(self, fold: Fold) -> Recipe:
-        """Return the recipe of the first setting, without the rows of a fold."""
-        recipe = self.ensemble.recipe
-        scales, sums = helpers_of(
-            self.settings, self.encoder, recipe.spec, self.divided.training_rows(fold), trees=TREES
-        )
-        recipe = replace(recipe, input_scales=scales, input_sums=sums)
-        (setting,) = settings_of_networks(self.settings, recipe, 1)
-        encodings = getattr(self.encoder, "encodings_", ())
-        return recipe_of_setting(recipe, setting, encodings, self.settings.task)
-
     def _choices_of_others(self, number: int) -> Choices:
         """Return the choices by validation rows, without those of a fold if there are others."""
         trainings = [
@@ -138,7 +118,7 @@ class CrossFit:
         others = [
             training
             for index, training in self.ensemble.trainings.items()
-            if training.best_epoch and self.ensemble.plans[index].fold % len(self.folds) != number
+            if training.best_epoch and self.ensemble.fold_of(self.ensemble.plans[index]) != number
         ]
         others = others or trainings
         epochs = round(float(numpy.median([training.best_epoch for training in others])))

@@ -7,7 +7,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, replace
 from statistics import fmean
 from threading import Condition, Event
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy
 
@@ -63,6 +63,13 @@ class CancelTogether(Callback):
             raise Cancelled
 
 
+class RecipesOfNetworks(Protocol):
+    """The recipes of the networks of a fit."""
+
+    def of(self, setting: int, fold: int) -> Recipe:
+        """Return the recipe of a setting for the training rows of a fold, both by their numbers."""
+
+
 class PlannedNetwork(NamedTuple):
     """The seed, the setting and the validation rows of one network.
 
@@ -100,12 +107,16 @@ class TrainedNetworks:
     predict_folds_together: bool = False
 
     @classmethod
-    def one_a_fold(cls, networks: list[Network]) -> "TrainedNetworks":
-        """Return networks of which each has the fold of its number, and made no epochs after it."""
+    def one_a_fold(
+        cls, networks: list[Network], held: list[numpy.ndarray | None]
+    ) -> "TrainedNetworks":
+        """Return networks of which each has the fold of its number, and made no epochs after it.
+
+        held : the outputs of their validation rows by choices of other rows
+        """
         plans = [PlannedNetwork(0, 0, fold) for fold in range(len(networks))]
         count = len(networks)
-        unknown: list[None] = [None] * count
-        return cls(networks, networks, plans, [1] * count, list(unknown), list(unknown))
+        return cls(networks, networks, plans, [1] * count, held, [None] * count)
 
     @property
     def n_iter(self) -> int:
@@ -151,8 +162,8 @@ class TrainedNetworks:
 class Ensemble:
     """Trains the networks of one fit, one after the other or in threads.
 
-    recipe : of the estimator's parameters; recipes : one for each setting, with other dropout,
-        updates and factors of inputs
+    recipe : of the estimator's parameters; recipes : of the networks, with other dropout, updates
+        and factors of inputs
     divided : rows and validation rows
     plans : one for each network; jobs : how many are trained at once
     trainings_to_make : number of plans that are carried out at most, which share the time
@@ -161,13 +172,13 @@ class Ensemble:
     def __init__(
         self,
         recipe: Recipe,
-        recipes: Sequence[Recipe],
+        recipes: RecipesOfNetworks,
         divided: DividedRows,
         plans: Sequence[PlannedNetwork],
         jobs: int,
     ) -> None:
         self.recipe: Recipe = recipe
-        self.recipes: Sequence[Recipe] = recipes
+        self.recipes: RecipesOfNetworks = recipes
         self.divided: DividedRows = divided
         self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
         backend = choose(backend=recipe.backend).backend
@@ -201,7 +212,8 @@ class Ensemble:
 
     def recipe_of(self, number: int) -> Recipe:
         """Return the recipe of a network."""
-        return self.recipes[self.plans[number].setting]
+        plan = self.plans[number]
+        return self.recipes.of(plan.setting, self.fold_of(plan))
 
     def loss_of_setting(self, setting: int) -> float:
         """Return the sum of the validation losses of a setting's networks, 0 before all trainings.
@@ -243,7 +255,7 @@ class Ensemble:
             for number in trainings
         ]
         plans = [self.plans[number] for number in trainings]
-        folds = [self._fold_of(plan) for plan in plans]
+        folds = [self.fold_of(plan) for plan in plans]
         held = held_predictions(kept, folds)
         constant = None
         constants = Constants(self.divided, self.recipe.spec.widths[-1])
@@ -268,7 +280,7 @@ class Ensemble:
             ],
         )
 
-    def _fold_of(self, plan: PlannedNetwork) -> int:
+    def fold_of(self, plan: PlannedNetwork) -> int:
         """Return the number of the validation rows of a network, 0 where all have the same."""
         return plan.fold % len(self.validation) if isinstance(self.validation, Sequence) else 0
 
@@ -278,7 +290,7 @@ class Ensemble:
             return None
         groups = None
         if isinstance(self.validation, Sequence):
-            groups = self.validation[self._fold_of(plan)].groups
+            groups = self.validation[self.fold_of(plan)].groups
         rows = LabeledRows(validation.X, to_host(validation.Y), to_host(validation.weight))
         return held_parts_of(rows, groups, self.recipe.spec)
 
@@ -330,15 +342,16 @@ class Ensemble:
         """Train one network, within its part of the time that is left; none without time."""
         if self._is_out_of_time:
             return
+        recipe = self.recipe_of(number)
         with self._changed:
             begun = self._begun
             self._begun += 1
         rounds = -(-self.trainings_to_make // self.jobs) - begun // self.jobs
         seconds = (self.recipe.deadline - time.monotonic()) / rounds
         end = time.monotonic() + seconds
-        recipe = self.recipe_of(number)
         plan = self.plans[number]
-        rows, validation = self.shared_rows.of_network(plan.fold, recipe.input_scales)
+        fold = self.fold_of(plan)
+        rows, validation = self.shared_rows.of_network(fold, recipe.input_scales)
         held = self._held_parts(plan, validation)
         training = begin_training(recipe, plan.seed, rows, validation, held=held, seconds=seconds)
         self.trainings[number] = training  # From now on an interruption finds it there.

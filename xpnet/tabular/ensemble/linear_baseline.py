@@ -116,7 +116,7 @@ def sums_of_inputs(X: numpy.ndarray, sums: SparseMatrix) -> numpy.ndarray:
 
 
 def scales_of_inputs(
-    encodings: Sequence[Encoding], rows: LabeledRows, task: str, *, trees: int, max_rows: int
+    encodings: Sequence[Encoding], rows: LabeledRows, task: str, *, trees: int
 ) -> numpy.ndarray:
     """Return factors of inputs, larger for columns of the table that trees use more: (inputs,).
 
@@ -124,20 +124,18 @@ def scales_of_inputs(
     (Grinsztajn, Oyallon, Varoquaux, Why do tree-based models still outperform deep learning on
     tabular data, 2022, finding 2.)
 
-    trees : number of trees; max_rows : maximum number of rows that they are fitted to
+    rows : that trees are fitted to; trees : number of trees
     """
     sums, columns = numbers_of_columns(encodings, codes=True)
-    sample = numpy.random.default_rng(0).permutation(len(rows.X))[:max_rows]
-    inputs = sums_of_inputs(rows.X[sample], sums)
-    targets = rows.Y[sample]
+    inputs = sums_of_inputs(rows.X, sums)
+    targets = rows.Y
     if task == "classification":
         targets = hard_labels(targets)
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
-    weight = None if rows.weight is None else rows.weight[sample]
     kind = ExtraTreesClassifier if task == "classification" else ExtraTreesRegressor
     forest = kind(trees, min_samples_leaf=MIN_LEAF_ROWS, max_features=1.0, random_state=0, n_jobs=1)
-    fit_unlogged(forest, inputs, targets, weight)
+    fit_unlogged(forest, inputs, targets, rows.weight)
     uses = numpy.bincount(columns, forest.feature_importances_)
     if not uses.any():
         return numpy.ones(sums.shape[0])

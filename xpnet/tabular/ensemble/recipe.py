@@ -3,8 +3,9 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy
@@ -29,6 +30,8 @@ from xpnet.tabular.ensemble.linear_baseline import (
 )
 from xpnet.tabular.quality import Quality
 from xpnet.tabular.rows.constant import has_related_number
+from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.held_parts import MAX_ROWS as MAX_HELD_ROWS
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows, TrainingState
@@ -70,6 +73,8 @@ LOSSES_WITHOUT_REFIT = ("quantile",)
 """Losses whose networks do not train on all rows at the end. The outer quantiles of rows that a
 network has learned lie too close together: intervals of 90 % then hold 86 % to 89 %, and the loss
 of new rows is the same."""
+MIN_TREES = 8
+"""Minimum number of trees that tell the importance of the columns for a fold."""
 FALL_BEGIN = 2 / 3
 """The share of the epochs after which the learning rate begins to fall."""
 FINAL_SHARE = 0.02
@@ -108,9 +113,11 @@ class Recipe:
     refit_share : number of these epochs, relative to the epochs up to the best one
     backend : what predicts, None for the best one for NumPy's arrays
     training_backend : what trains: the same, or the same in another precision
-    input_scales : (inputs,) factors of the inputs in training, or None
+    input_scales : (inputs,) factors of the inputs in training; None for no factors, and before they
+        are known
     input_sums : (inputs, numbers) sums of inputs that the linear baseline takes, or None for no
-    baseline
+        baseline
+    has_helpers : whether networks get factors of the inputs, by the training rows of each fold
     may_be_noise : whether no input of the rows is related to their target, as far as it is known
     deadline : the monotonic time, in seconds, at which all networks must be trained
     watch : returns the callbacks of a network, None for no callbacks
@@ -131,6 +138,7 @@ class Recipe:
     training_backend: str | Backend | None
     input_scales: numpy.ndarray | None
     input_sums: SparseMatrix | None
+    has_helpers: bool
     may_be_noise: bool
     deadline: float
     watch: Watch | None
@@ -176,9 +184,9 @@ def make_recipe(
         is_capped = is_large and is_bounded
     if is_bounded:
         schedule = falling(learning_rate, epochs)
-    input_scales, input_sums = None, None
-    if time.monotonic() - started < MAX_SHARE_BEFORE_HELPERS * settings.seconds:
-        input_scales, input_sums = helpers_of(settings, encoder, spec, rows)
+    in_time = time.monotonic() - started < MAX_SHARE_BEFORE_HELPERS * settings.seconds
+    has_helpers = in_time and may_have_helpers(settings, encoder, rows)
+    input_sums = sums_of_baseline(encoder.encodings_, spec, rows) if has_helpers else None
     return Recipe(
         spec=spec,
         batch_size=batch_size,
@@ -193,28 +201,23 @@ def make_recipe(
         refit_share=quality.refit_share,
         backend=backend,
         training_backend=training_backend_of(settings, backend, spec),
-        input_scales=input_scales,
+        input_scales=None,
         input_sums=input_sums,
-        may_be_noise=may_be_noise(rows, spec, input_scales, input_sums),
+        has_helpers=has_helpers,
+        may_be_noise=may_be_noise(rows, spec, input_sums),
         deadline=started + settings.seconds,
         watch=watch,
     )
 
 
-def may_be_noise(
-    rows: LabeledRows,
-    spec: NetworkSpec,
-    scales: numpy.ndarray | None,
-    sums: SparseMatrix | None,
-) -> bool:
+def may_be_noise(rows: LabeledRows, spec: NetworkSpec, sums: SparseMatrix | None) -> bool:
     """Return whether no input is related to the target. False where it is not known.
 
-    rows : on the host; scales, sums : of a recipe
+    rows : on the host; sums : of a recipe without factors of the inputs
     """
-    if scales is None or sums is None or len(rows.X) > MAX_ROWS_OF_RELATIONS:
+    if sums is None or len(rows.X) > MAX_ROWS_OF_RELATIONS:
         return False
-    numbers = sums_of_inputs(rows.X, sums.multiply(scales[:, None]).tocsr())
-    return not has_related_number(numbers, rows, spec.widths[-1])
+    return not has_related_number(sums_of_inputs(rows.X, sums), rows, spec.widths[-1])
 
 
 def signs_of_inputs(settings: TableSettings, encoder: object) -> tuple[int, ...]:
@@ -304,35 +307,26 @@ def falling(learning_rate: float, epochs: int) -> Schedule:
     )
 
 
-def helpers_of(
-    settings: TableSettings,
-    encoder: Transformer,
-    spec: NetworkSpec,
-    rows: LabeledRows,
-    trees: int | None = None,
-) -> tuple[numpy.ndarray | None, SparseMatrix | None]:
-    """Return the factors of the inputs, and the sums of inputs that a linear baseline takes.
+def may_have_helpers(settings: TableSettings, encoder: Transformer, rows: LabeledRows) -> bool:
+    """Say whether networks get factors of the inputs, and a linear baseline if they may have one.
 
-    Both are None where the user has chosen the hidden layers or the encoder, and for rows of a
-    source; the sums also where a linear baseline takes too long or cannot be a part of the network.
-
-    trees : number of trees that tell the importance of the columns, None for that of the quality
+    They do not where the user has chosen the hidden layers or the encoder, nor for rows of a
+    source.
     """
-    if (
-        settings.has_chosen_layers
-        or not isinstance(encoder, TableEncoder)
-        or isinstance(rows.X, Source)
-    ):
-        return None, None
-    encodings = encoder.encodings_
-    quality = settings.quality
-    scales = scales_of_inputs(
-        encodings,
-        rows,
-        settings.task,
-        trees=trees or quality.trees,
-        max_rows=quality.rows_of_trees,
+    return (
+        not settings.has_chosen_layers
+        and isinstance(encoder, TableEncoder)
+        and not isinstance(rows.X, Source)
     )
+
+
+def sums_of_baseline(
+    encodings: Sequence[Encoding], spec: NetworkSpec, rows: LabeledRows
+) -> SparseMatrix | None:
+    """Return the sums of inputs that a linear baseline takes: (inputs, numbers).
+
+    None where a baseline takes too long or cannot be a part of the network.
+    """
     has_baseline = (
         (spec.loss == "squared_error" or spec.loss in CLASS_LOSSES)
         and spec.widths[-1] <= MAX_OUTPUTS
@@ -340,7 +334,58 @@ def helpers_of(
         and set(spec.activations) == {"relu"}
         and len(rows.X) <= MAX_ROWS
     )
-    if not has_baseline:
-        return scales, None
-    sums, _ = numbers_of_columns(encodings, codes=False)
-    return scales, sums.multiply(1 / scales[:, None]).tocsr()
+    return numbers_of_columns(encodings, codes=False)[0] if has_baseline else None
+
+
+def with_scales(recipe: Recipe, scales: numpy.ndarray) -> Recipe:
+    """Return a recipe with factors of the inputs, of which it has none yet. scales : (inputs,)"""
+    sums = recipe.input_sums
+    if sums is not None:
+        sums = sums.multiply(1 / scales[:, None]).tocsr()
+    return replace(recipe, input_scales=scales, input_sums=sums)
+
+
+class FoldScales:
+    """The factors of the inputs of each fold, by the importances of its training rows alone.
+
+    Importances that know the targets of validation rows make their loss lower than that of new
+    rows: on 120 rows of noise in 40 columns by 6 %. So each fold has trees of its own, and the
+    trees of a fit are divided among its folds.
+
+    settings : of the fit; encodings : of its columns; divided : its rows
+    folds : number of folds that share the trees
+    """
+
+    def __init__(
+        self,
+        settings: TableSettings,
+        encodings: Sequence[Encoding],
+        divided: DividedRows,
+        folds: int,
+    ) -> None:
+        self._settings = settings
+        self._encodings = encodings
+        self._divided = divided
+        self._trees: int = max(MIN_TREES, settings.quality.trees // folds)
+        self._scales: dict[int, numpy.ndarray] = {}
+        self._lock = Lock()
+
+    def of_fold(self, number: int) -> numpy.ndarray:
+        """Return the factors for a fold: (inputs,). number : of the fold, 0 without folds"""
+        with self._lock:
+            if number not in self._scales:
+                self._scales[number] = scales_of_inputs(
+                    self._encodings,
+                    self._sample_of(number),
+                    self._settings.task,
+                    trees=self._trees,
+                )
+            return self._scales[number]
+
+    def _sample_of(self, number: int) -> LabeledRows:
+        """Return the rows that the trees of a fold are fitted to."""
+        folds = self._divided.folds or [Fold(slice(None), numpy.empty(0, numpy.int64))]
+        count = len(self._divided.rows.Y[folds[number].training])
+        chosen = numpy.random.default_rng(0).permutation(count)
+        chosen = chosen[: self._settings.quality.rows_of_trees]
+        return self._divided.training_rows(folds[number], chosen)

@@ -24,7 +24,7 @@ from xpnet.tabular.encodings.encoding import Encoding
 from xpnet.tabular.ensemble.blending import best_blend
 from xpnet.tabular.ensemble.ensemble import Ensemble, PlannedNetwork, TrainedNetworks
 from xpnet.tabular.ensemble.network_training import NetworkTraining
-from xpnet.tabular.ensemble.recipe import LARGE_ROWS, Recipe
+from xpnet.tabular.ensemble.recipe import LARGE_ROWS, FoldScales, Recipe, with_scales
 from xpnet.tabular.ensemble.watching import Say
 from xpnet.tabular.quality import Rung
 from xpnet.tabular.rows.divided_rows import DividedRows
@@ -88,7 +88,7 @@ DEFAULTS = NetworkSetting("defaults")
 
 def usable_settings(fit_settings: TableSettings, recipe: Recipe) -> list[NetworkSetting]:
     """Return the settings that change nothing that the user has chosen, at least one."""
-    may_change_scales = recipe.input_scales is not None
+    may_change_scales = recipe.has_helpers
     has_hidden = len(recipe.spec.widths) > 2
     may_change_dropout = has_hidden and not fit_settings.has_chosen_dropout
     settings = [
@@ -156,6 +156,28 @@ def are_bins(encodings: Sequence[Encoding]) -> numpy.ndarray:
         outputs = len(encoding.labels)
         masks.append(numpy.arange(outputs) >= outputs - encoding.bins)
     return numpy.concatenate(masks)
+
+
+@dataclass(frozen=True)
+class SettingRecipes:
+    """The recipes of the networks of a fit, by their settings and folds.
+
+    recipe : of the fit; encodings : of the table; task : of the fit
+    scales : the factors of the inputs, None for no factors
+    """
+
+    recipe: Recipe
+    settings: Sequence[NetworkSetting]
+    encodings: Sequence[Encoding]
+    task: str
+    scales: FoldScales | None
+
+    def of(self, setting: int, fold: int) -> Recipe:
+        """Return the recipe of a setting for the training rows of a fold, both by their numbers."""
+        recipe = self.recipe
+        if self.scales is not None:
+            recipe = with_scales(recipe, self.scales.of_fold(fold))
+        return recipe_of_setting(recipe, self.settings[setting], self.encodings, self.task)
 
 
 def plans_in_turn(settings: int, seeds: Sequence[int]) -> list[PlannedNetwork]:
@@ -280,9 +302,11 @@ def make_ensemble(
     settings = settings_of_networks(fit_settings, recipe, count)
     searches = searches and len(settings) > 1
     encodings = getattr(encoder, "encodings_", ())
-    recipes = [
-        recipe_of_setting(recipe, setting, encodings, fit_settings.task) for setting in settings
-    ]
+    scales = None
+    if recipe.has_helpers:
+        folds = max(1, len(divided.folds) - len(divided.other_folds))
+        scales = FoldScales(fit_settings, encodings, divided, min(minimum, folds))
+    recipes = SettingRecipes(recipe, settings, encodings, fit_settings.task, scales)
     if not searches:
         plans = plans_in_turn(len(settings), seeds)
         return Ensemble(recipe, recipes, divided, plans, jobs)

@@ -22,6 +22,7 @@ class DividedRows:
     are_own : whether the inputs were made by this fit, which may reorder and scale them in place
     means : the inputs that are mean targets, which depend on the training rows of a fold
     notes : sentences on what a large table is spared
+    other_folds : folds whose validation rows no network has
     """
 
     rows: LabeledRows
@@ -29,16 +30,29 @@ class DividedRows:
     are_own: bool = False
     means: Sequence[InputMeans] = ()
     notes: Sequence[str] = ()
+    other_folds: Sequence[Fold] = ()
 
-    def training_rows(self, fold: Fold) -> LabeledRows:
-        """Return the training rows of a fold, on the host; a view of them if they are a slice."""
+    @property
+    def folds(self) -> Sequence[Fold]:
+        """Return all folds, first those of the networks; none without folds."""
+        if not isinstance(self.validation, Sequence):
+            return []
+        return [*self.validation, *self.other_folds]
+
+    def training_rows(self, fold: Fold, part: numpy.ndarray | None = None) -> LabeledRows:
+        """Return the training rows of a fold, on the host; a view of them if they are a slice.
+
+        part : indices of some of these rows, None for all
+        """
         rows = self.rows
-        weight = None if rows.weight is None else rows.weight[fold.training]
-        X = rows.X[fold.training]
+        chosen = fold.training
+        if part is not None:
+            chosen = part if isinstance(chosen, slice) else chosen[part]
+        X = rows.X[chosen]
         if not isinstance(fold.training, slice):
             for means in self.means:
-                means.write_training(X, fold.training)
-        return LabeledRows(X, rows.Y[fold.training], weight)
+                means.write_training(X, fold.training, part)
+        return LabeledRows(X, rows.Y[chosen], None if rows.weight is None else rows.weight[chosen])
 
     def validation_rows(self, fold: Fold, part: numpy.ndarray | None = None) -> LabeledRows:
         """Return the validation rows of a fold as new rows are encoded, on the host.

@@ -281,7 +281,6 @@ def random_folds(
 
 
 def group_folds(
-    X: numpy.ndarray,
     groups: numpy.ndarray,
     labels: numpy.ndarray | None,
     count: int,
@@ -289,17 +288,23 @@ def group_folds(
 ) -> list[Fold]:
     """Divide rows so that all rows of a group are on one side, with classes nearly in proportion.
 
-    X : (rows, inputs); labels : (rows,) class indices or None; count : of folds; fewer groups make
-    fewer folds
+    labels : (rows,) class indices or None; count : of folds; fewer groups make fewer folds
 
     Raises InputError for a single group.
     """
     check_groups(groups)
     _, numbers = numpy.unique(groups, return_inverse=True)  # Rows of weight 0 are not among them.
     return [
-        Fold(training, validation, unseen_inputs(X, training), numbers[validation])
+        Fold(training, validation, groups=numbers[validation])
         for training, validation in _parts_of_groups(numbers, labels, count, random_state)
     ]
+
+
+def with_unseen_inputs(folds: Sequence[Fold], X: numpy.ndarray) -> Sequence[Fold]:
+    """Return folds, those by groups with the inputs that they do not see. X : (rows, inputs)"""
+    if not folds or folds[0].groups is None:
+        return folds
+    return [fold._replace(unseen_inputs=unseen_inputs(X, fold.training)) for fold in folds]
 
 
 def check_groups(groups: numpy.ndarray) -> None:
@@ -375,7 +380,7 @@ def can_be_stratified(labels: numpy.ndarray | None, count: int) -> bool:
     return labels is not None and bool(numpy.bincount(labels).max() >= count)
 
 
-def unseen_inputs(X: numpy.ndarray, training: "numpy.ndarray | Sequence[int]") -> numpy.ndarray:
+def unseen_inputs(X: numpy.ndarray, training: numpy.ndarray | slice) -> numpy.ndarray:
     """Return which inputs are 0 in all training rows: (inputs,) bool.
 
     A network learns nothing about them, and its encoder would not have them if it knew the training

@@ -187,24 +187,32 @@ class FittedRows(NamedTuple):
 
 
 def fit_encoder(
-    encoder: Transformer, rows: CountedRows, dtype: str, *, has_classes: bool
+    encoder: Transformer,
+    rows: CountedRows,
+    dtype: str,
+    *,
+    has_classes: bool,
+    learned_rows: numpy.ndarray | None = None,
 ) -> FittedRows:
     """Fit an encoder, and return the encoded rows with their targets and weights.
 
     has_classes : whether targets of several columns are soft labels
+    learned_rows : (rows,) bool, the rows whose targets a `TableEncoder` may learn from beside mean
+        targets; None for all
 
     An encoder of another kind gets ``groups`` or ``time`` where its ``fit_transform`` has them.
     """
     table = rows.table_for(encoder)
     first_target = target_of_encodings(rows.targets.Y, are_classes=has_classes)
     if isinstance(encoder, TableEncoder):
-        inputs = encoder.fit_training(table, first_target, rows.links.groups, rows.links.time)
+        links = rows.links
+        inputs = encoder.fit_training(table, first_target, links.groups, links.time, learned_rows)
         X = dense(inputs.encoded(), encoder, dtype)
         return FittedRows(labeled(X, rows.targets), inputs.means)
     parameters = signature(encoder.fit_transform).parameters
-    links = {"groups": rows.links.groups, "time": rows.links.time}
-    used_links = {name: values for name, values in links.items() if name in parameters}
-    encoded = encoder.fit_transform(table, first_target, **used_links)
+    passed = {"groups": rows.links.groups, "time": rows.links.time}
+    used = {name: values for name, values in passed.items() if name in parameters}
+    encoded = encoder.fit_transform(table, first_target, **used)
     return FittedRows(labeled(dense(encoded, encoder, dtype), rows.targets), ())
 
 

@@ -50,12 +50,15 @@ class SharedRows:
             self.validation = self._moved(divided.validation)
 
     def of_network(self, fold_number: int, scales: numpy.ndarray | None) -> NetworkRows:
-        """Return the rows of a network. scales : (inputs,) factors of the inputs, or None"""
+        """Return the rows of a network.
+
+        fold_number : of its fold; scales : (inputs,) factors of the inputs, or None
+        """
         if self.validation is None:
             return NetworkRows(self.all_rows(scales), None)
         if isinstance(self.validation, LabeledRows):
             return NetworkRows(self.all_rows(scales), self._scaled(self.validation, scales))
-        fold = self.validation[fold_number % len(self.validation)]
+        fold = self._divided.folds[fold_number]
         scales_val = scales
         if fold.unseen_inputs is not None:
             scales_val = numpy.where(fold.unseen_inputs, 0, 1 if scales is None else scales)
