@@ -162,21 +162,26 @@ def test_a_column_is_worth_what_whole_predictions_lose_without_it(
     fitted = model.get_fitted_state()
     columns = fitted.importances._inputs_of_columns
     rng = numpy.random.default_rng(0)
-    rises = numpy.zeros(4)
+    rises, variances = numpy.zeros(4), numpy.zeros(4)
     for sample in fitted.importances._samples:
-        network = sample.network
+        step = sample.network.step_for(sample.X)
 
-        def loss(X: numpy.ndarray, network: Any = network, Y: Any = sample.Y) -> float:
-            return float(network.step_for(X).loss(X, Y))
+        def losses(X: numpy.ndarray, step: Any = step, Y: Any = sample.Y) -> numpy.ndarray:
+            return numpy.array([step.loss(X[k : k + 1], Y[k : k + 1]) for k in range(len(X))])
 
         times = 400 // len(sample.X)
+        of_rows = numpy.zeros((4, len(sample.X)))
         for _ in range(times):
             for k, inputs in enumerate(columns):
                 if len(inputs):
                     X = sample.X.copy()
                     X[:, inputs] = sample.X[rng.permutation(len(X))][:, inputs]
-                    rises[k] += (loss(X) - loss(sample.X)) / times
-    shares = numpy.maximum(rises, 0) / numpy.maximum(rises, 0).sum()
+                    of_rows[k] += (losses(X) - losses(sample.X)) / times
+        rises += of_rows.mean(axis=1)
+        variances += of_rows.var(axis=1) / len(sample.X)
+    errors = numpy.sort(numpy.sqrt(variances[variances > 0]))
+    certain = numpy.maximum(rises - errors[(len(errors) - 1) // 2], 0)
+    shares = certain / certain.sum()
     numpy.testing.assert_allclose(model.feature_importances_, shares, atol=2e-6)  # float32
 
 
@@ -222,16 +227,20 @@ def test_features_are_selected_by_them() -> None:
     assert selected.get_support().tolist() == [False, True, False, True]
 
 
-@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
-def test_a_number_of_noise_has_no_importance_by_few_validation_rows(kind: Any) -> None:
-    """19 rows, beside a number that explains a fifth of the variance."""
+@pytest.mark.parametrize(
+    ("kind", "maximum"), [(TabularClassifier, 0.04), (TabularRegressor, 0.025)]
+)
+def test_numbers_of_noise_have_hardly_any_importance(kind: Any, maximum: float) -> None:
+    """37 validation rows, and seven such numbers beside one that explains half of the variance.
+
+    The mean of all rises that are positive by chance is 0.056 of labels and 0.033 of numbers.
+    """
     importances = []
-    for seed in range(16):
-        rng = numpy.random.default_rng([seed, 150])
-        X = rng.normal(size=(150, 2))
-        y = X[:, 0] / 2 + rng.normal(size=150)
+    for seed in range(24):
+        rng = numpy.random.default_rng([seed, 300])
+        X = rng.normal(size=(300, 8))
+        y = X[:, 0] + rng.normal(size=300)
         model = kind(quality=1, random_state=seed)
         model.fit(X, y if kind is TabularRegressor else y > 0)
-        importances.append(model.feature_importances_[1])
-    # Once shuffled, it has 0.12 and more.
-    assert numpy.mean(importances) < 0.08
+        importances.append(model.feature_importances_[1:].sum())
+    assert numpy.mean(importances) < maximum

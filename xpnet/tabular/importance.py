@@ -7,10 +7,12 @@ from typing import Self
 
 import numpy
 
+from xpnet import ops
 from xpnet.data.sources import Source
 from xpnet.dispatch import get_backend
 from xpnet.models import Network
 from xpnet.ops import Array
+from xpnet.ops.losses import EACH_ROW
 from xpnet.steps.reference import ReferenceStep
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
@@ -51,13 +53,13 @@ class Sample:
     def rises(
         self, inputs_of_columns: Sequence[numpy.ndarray], rng: numpy.random.Generator
     ) -> numpy.ndarray:
-        """Return how much the loss rises when each column is shuffled: (columns,).
+        """Return how much the loss of each row rises when a column is shuffled: (columns, rows).
 
         inputs_of_columns : indices of the inputs that each column has
         """
         layers = _LayersOnHost(self.network)
         first = layers.first(self.X)
-        rises = numpy.zeros(len(inputs_of_columns))
+        rises = numpy.zeros((len(inputs_of_columns), len(self.X)))
         used = [column for column, inputs in enumerate(inputs_of_columns) if len(inputs)]
         times = self.shuffles(len(inputs_of_columns))
         at_once = max(1, MAX_ROWS_AT_ONCE // len(self.X))
@@ -114,7 +116,9 @@ class _LayersOnHost:
         return numpy.asarray(self.step.affine[0].forward(X, *arrays.values()))
 
     def losses(self, x: numpy.ndarray, Y: numpy.ndarray) -> numpy.ndarray:
-        """Return the mean loss of each run of rows that has the targets Y: (runs,).
+        """Return the loss of each row of runs of rows that have the targets Y: (runs, rows).
+
+        It is the mean over the members.
 
         x : ([members,] runs * rows, outputs) of the first layer
         """
@@ -124,12 +128,11 @@ class _LayersOnHost:
             hidden, _ = step.activations[k].forward(outputs)
             arrays = [step.params[name] for name in names.values()]
             outputs = step.affine[k + 1].forward(hidden, *arrays)
-        rows = len(Y)
-        starts = range(0, outputs.shape[-2], rows)
-        losses = [
-            step.measure(outputs[..., start : start + rows, :], Y, None)[0] for start in starts
-        ]
-        return numpy.array([float(loss) for loss in losses])
+        rows = numpy.asarray(outputs).reshape(-1, outputs.shape[-1])
+        times = len(rows) // len(Y)
+        loss = getattr(ops, self.spec.loss)
+        losses, _ = loss(rows, numpy.concatenate([Y] * times), EACH_ROW, **self.spec.loss_arguments)
+        return losses.reshape(self.spec.members, -1, len(Y)).mean(axis=0)
 
 
 class Importances:
@@ -156,7 +159,9 @@ class Importances:
     def values(self) -> numpy.ndarray:
         """Return the rise of the loss with each column shuffled, as a share of all: (columns,).
 
-        A column without which the loss falls has 0. (Breiman, Random Forests, 2001, section 10.)
+        (Breiman, Random Forests, 2001, section 10.) The rise of a column of noise is positive in
+        every second sample. So the standard error of the rise of a usual column is subtracted, the
+        median of the standard errors, and a column whose rise is smaller has 0.
         """
         with self._lock:
             if self._values is None:
@@ -172,8 +177,10 @@ class Importances:
     def _compute(self) -> numpy.ndarray:
         """Return the shares of the columns (columns,), whose sum is 1 unless no column matters."""
         rng = numpy.random.default_rng(0)
-        rises = sum(sample.rises(self._inputs_of_columns, rng) for sample in self._samples)
-        positive = numpy.maximum(rises, 0.0)
+        rises = [sample.rises(self._inputs_of_columns, rng) for sample in self._samples]
+        mean = sum(of_rows.mean(axis=1) for of_rows in rises)
+        variance = sum(of_rows.var(axis=1) / of_rows.shape[1] for of_rows in rises)
+        positive = numpy.maximum(mean - _usual(numpy.sqrt(variance)), 0.0)
         total = positive.sum()
         return positive / total if total else positive
 
@@ -186,6 +193,15 @@ class Importances:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(values=state["values"])  # type: ignore[misc]
+
+
+def _usual(errors: numpy.ndarray) -> float:
+    """Return the median of standard errors that are not 0, the lower one of two, or 0.
+
+    Columns that have no input, or one value in all rows, have 0. errors : (columns,)
+    """
+    positive = errors[errors > 0]
+    return float(numpy.quantile(positive, 0.5, method="lower")) if len(positive) else 0.0
 
 
 def importances_of(
