@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import pandas
 import pytest
 from scipy.special import softmax
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
@@ -172,6 +173,53 @@ def test_temperatures_of_few_rows_suit_new_rows() -> None:
         )
     with_temperature, without = numpy.mean(excess, axis=0)
     assert with_temperature < 0.8 * without
+
+
+def with_categories(rows: int, seed: int, *, new: bool) -> tuple[pandas.DataFrame, numpy.ndarray]:
+    """Rows of a number, a letter, and a town of few rows each, of which the letters matter most.
+
+    new : whether they are other rows of the same letters and towns
+    """
+    rng = numpy.random.default_rng([seed, new])
+    towns, letters = rng.integers(0, 120, rows), rng.integers(0, 4, rows)
+    of_town = numpy.random.default_rng([seed, 2]).normal(size=120)
+    x = rng.normal(size=rows)
+    y = x / 2 + letters + of_town[towns] / 2 + rng.normal(size=rows)
+    names = numpy.array(["a", "b", "c", "d"])[letters], numpy.char.add("town ", towns.astype(str))
+    return pandas.DataFrame({"x": x, "letter": names[0], "town": names[1]}), y
+
+
+@pytest.mark.parametrize("settings", [{}, {"loss": "quantile", "quantile": LEVELS}], ids=str)
+def test_intervals_of_rows_with_categories_hold_their_share(settings: dict[str, Any]) -> None:
+    """Each fit has 76 validation rows, so that the mean of 16 shares has an error of 0.01."""
+    shares = []
+    for seed in range(16):
+        model = TabularRegressor(random_state=seed, **settings)
+        model.fit(*with_categories(300, seed, new=False))
+        X, y = with_categories(4000, seed, new=True)
+        shares.append(share_within(model.predict_interval(X, 0.9), y))
+    assert numpy.mean(shares) == pytest.approx(0.9, abs=0.03)
+
+
+def test_temperatures_of_rows_with_categories_suit_new_rows() -> None:
+    """Whether the probabilities of rows of known letters and towns are as certain as they may be.
+
+    Mean targets that knew the labels of validation rows would make the temperature too small.
+    """
+    losses, logarithms = [], []
+    for seed in range(16):
+        X, y = with_categories(300, seed, new=False)
+        X_new, y_new = with_categories(2000, seed, new=True)
+        model = TabularClassifier(quality=1, calibration="temperature", random_state=seed)
+        tempered_ones = model.fit(X, y > 2).predict_proba(X_new)
+        plain = tempered(tempered_ones, 1 / model.temperature_)
+        losses.append([log_loss(y_new > 2, p) for p in (tempered_ones, plain)])
+        best = best_temperature(plain, (y_new > 2).astype(int))
+        logarithms.append(numpy.log([model.temperature_, best]))
+    with_temperature, without = numpy.mean(losses, axis=0)
+    assert with_temperature < 1.005 * without
+    chosen, suitable = numpy.mean(logarithms, axis=0)
+    assert chosen == pytest.approx(suitable, abs=0.15)
 
 
 @pytest.mark.parametrize("load", [load_breast_cancer, load_iris])
