@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from helpers.command_line import Run
 
+from xpnet.cli.resuming import SameRun
+
 TRAIN = (
     "train",
     "d.csv",
@@ -107,3 +109,22 @@ def test_a_large_table_resumes_no_checkpoint_of_another_division(
     monkeypatch.setattr("xpnet.tabular.rows.large_tables.SAMPLE_ROWS", 10)
     monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", 100)
     assert "divided large tables in another way" in begun(*TRAIN, "--resume", code=1).stderr
+
+
+def test_a_checkpoint_of_columns_that_were_encoded_in_another_way_is_refused(
+    begun: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions encoded columns before they divided rows, and said nothing of it."""
+    state = SameRun.state
+
+    def state_of_earlier_version(self: SameRun) -> dict[str, object]:
+        now = state(self)
+        del now["is_divided_before_encoding"]
+        return now
+
+    options = [*TRAIN[:-1], "earlier"]
+    with monkeypatch.context() as patched:
+        patched.setattr(SameRun, "state", state_of_earlier_version)
+        begun(*options)
+    assert "encoded the columns in another way" in begun(*options, "--resume", code=1).stderr
+    begun(*TRAIN, "--resume")

@@ -46,17 +46,24 @@ class SameRun(Callback):
             "columns": self.columns,
             "options": self.options,
             "is_large": self.is_large,
+            "is_divided_before_encoding": True,
         }
 
     def load_state(self, state: Mapping[str, object]) -> None:
         """Raise XpnetError for other options, columns or rows.
 
         Checkpoints of earlier versions have neither columns nor options, and divided large tables
-        in another way: some of their training rows would be validation rows now.
+        in another way: some of their training rows would be validation rows now. Smaller tables
+        were encoded before they were divided, and their inputs mean something else now.
         """
         if state.get("is_large", False) != self.is_large:
             raise XpnetError(
                 "The checkpoints belong to a run of an earlier version, which divided large tables "
+                "in another way. Choose another --checkpoint-dir."
+            )
+        if not (self.is_large or state.get("is_divided_before_encoding", False)):
+            raise XpnetError(
+                "The checkpoints belong to a run of an earlier version, which encoded the columns "
                 "in another way. Choose another --checkpoint-dir."
             )
         options = state.get("options")
