@@ -413,6 +413,29 @@ def test_the_loss_after_a_refinement_is_not_the_lowest_of_its_epochs() -> None:
     assert (after - lowest).mean() > 3 * errors["lowest"]
 
 
+def losses_refined_by_groups(seed: int) -> tuple[float, float]:
+    """Refine a network of noise by 48 groups of noise, whose eight rows are the same.
+
+    returns the loss after it that is reported, and that of new rows
+    """
+    rng = numpy.random.default_rng([seed, 48])
+    X, X_new = rng.normal(size=(200, 4)), rng.normal(size=(NEW_ROWS, 4))
+    y, y_new = rng.choice([-1.0, 1.0], 200), rng.choice([-1.0, 1.0], NEW_ROWS)
+    groups = numpy.repeat(numpy.arange(48), 8)
+    X_more, y_more = rng.normal(size=(48, 4))[groups], rng.choice([-1.0, 1.0], 48)[groups]
+    model = TabularRegressor(quality=1, random_state=seed, refit=False).fit(X, y)
+    refinement = model.refine(X_more, y_more, groups=groups, learning_rate_share=1.0)
+    of_new = new_loss("squared_error", model.target_, y_new, model.predict(X_new))
+    return refinement.loss_after, of_new
+
+
+def test_other_rows_of_a_group_do_not_choose_the_epoch_of_a_refinement() -> None:
+    """With parts that divide groups, the loss of new rows is larger by six standard errors."""
+    after, new = numpy.array([losses_refined_by_groups(seed) for seed in range(60)]).T
+    differences = new - after
+    assert differences.mean() < 2 * differences.std() / numpy.sqrt(len(differences))
+
+
 @dataclass(frozen=True)
 class PassedRows:
     """Rows of normal numbers and a target of noise: for training, for validation, and new ones."""

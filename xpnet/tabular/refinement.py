@@ -131,13 +131,14 @@ def _refine(
         sample_weight=training.weight,
         callbacks=[best],
     )
-    if not best.kept.loss < before:
+    epochs, after = best.kept.epoch, best.kept.loss
+    if not after < before:
         refined.load_values(earlier)
-        return RefinedNetwork(refined, 0, before, before, None)
-    if best.held is None:
-        return RefinedNetwork(refined, best.kept.epoch, before, best.kept.loss, None)
+        epochs, after = 0, before
     held = best.held
-    return RefinedNetwork(refined, best.kept.epoch, before, held.mean_loss, held.of_rows())
+    if held is None:
+        return RefinedNetwork(refined, epochs, before, after, None)
+    return RefinedNetwork(refined, epochs, before, held.mean_loss, held.of_rows())
 
 
 def _loss_before(network: Network, validation: LabeledRows, held: HeldEpochs | None) -> float:
