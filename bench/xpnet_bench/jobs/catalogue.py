@@ -35,7 +35,7 @@ def jobs_of(suite: str, *, quick: bool, threads: int, data: str) -> list[Job]:
         "cells": lambda: cell_jobs(quick),
         "feel": feel_jobs,
         "distributed": lambda: distributed_jobs(quick, threads),
-        "gpu": gpu_jobs,
+        "gpu": lambda: gpu_jobs(quick),
         "startup": startup_jobs,
         "memory": lambda: memory_jobs(quick),
     }[suite]()

@@ -10,16 +10,21 @@ from xpnet_bench.jobs.kernels import ADAM_ARRAYS, ITEM_BYTES, over_rows
 from xpnet_bench.jobs.training import mini_batch
 
 
-def gpu_jobs() -> list[Job]:
+def gpu_jobs(quick: bool) -> list[Job]:
     """A small network, where launches count, and a wide one, where products do, in several
-    precisions.
+    precisions. Quick jobs are small enough for the tests to run them without a GPU.
     """
     small = {"features": 64, "hidden": 32, "layers": 1, "batch": 128, "rows": 128 * 400}
     wide = {"features": 784, "hidden": 1024, "layers": 2, "batch": 8192, "rows": 8192 * 20}
+    losses = [(8192, 10), (4096, 1000), (4096, 32000)]
+    if quick:
+        small |= {"rows": 128 * 2}
+        wide |= {"hidden": 64, "batch": 64, "rows": 64 * 2}
+        losses = [(512, 10), (64, 1000), (4, 32000)]
     return [
         *(training_job(small, bits) for bits in (FLOAT32_BITS, TF32_BITS)),
         *(training_job(wide, bits) for bits in PRECISIONS),
-        *(cross_entropy_job(*shape) for shape in ((8192, 10), (4096, 1000), (4096, 32000))),
+        *(cross_entropy_job(*shape) for shape in losses),
     ]
 
 

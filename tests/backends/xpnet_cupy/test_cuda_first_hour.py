@@ -220,6 +220,28 @@ def test_the_rehearsal_counts_launches_and_sees_the_card(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.attack
+@needs_compiler
+def test_the_rehearsal_measures_every_job_of_a_card(tmp_path: Path) -> None:
+    """In processes of their own, as on a card, of xpnet and of the floor."""
+    for package in BENCHMARKS:
+        pytest.importorskip(package, reason="the benchmarks are not installed")
+    from xpnet_bench.jobs.gpu import gpu_jobs
+
+    command = [sys.executable, str(GPU / "first_hour.py"), "--rehearse", "-o", str(tmp_path)]
+    subprocess.run([*command, "--only", "cupy", "bench"], check=True, timeout=500)
+    results = json.loads((tmp_path / "bench" / "results.json").read_text(encoding="utf-8"))
+    measured = json.dumps(results)
+    assert all(job.name in measured for job in gpu_jobs(quick=True))
+    report = (tmp_path / "bench" / "report.md").read_text(encoding="utf-8")
+    rows = [line for line in report.splitlines() if line.startswith("| GPU, ")]
+    assert len(rows) == len(gpu_jobs(quick=True))
+    assert all(re.fullmatch(r".*(\*\*[\d.]+ m?s\*\*.*\| [\d.]+ m?s .*)", row) for row in rows)
+
+
+BENCHMARKS = ("xpnet_bench.record", "psutil", "jinja2", "matplotlib", "pytest_benchmark")
+"""What a run of benchmarks imports."""
+
 LOST = {
     "cupy": (0, "cudaErrorIllegalAddress"),
     "step": (150, "cudaErrorIllegalAddress"),
@@ -583,12 +605,12 @@ from xpnet_bench.measure.race import Lane
 from xpnet_bench.record import Record
 
 names = ("xpnet-cupy", "torch-cuda", "torch-cuda.compile", "torch-cuda.captured", "jax-cuda")
-asked = {"why": "the run was interrupted", "jobs": [job.name for job in gpu_jobs()]}
+asked = {"why": "the run was interrupted", "jobs": [job.name for job in gpu_jobs(quick=False)]}
 folder = Path(sys.argv[1])
 folder.mkdir()
 record = Record(folder / "results.json", {**run(), "left_out": asked})
 lanes = {name: Lane(name, seconds=[1e-5 * (k + 1)] * 3, turns=3) for k, name in enumerate(names)}
-for job in gpu_jobs()[:2]:
+for job in gpu_jobs(quick=False)[:2]:
     record.add(job, lanes)
 """
 

@@ -19,7 +19,6 @@ from helpers.cuda.checks import (
 from helpers.cuda.host import HostLauncher, needs_compiler
 from helpers.pairs import activation_and_loss_pairs
 from xpnet_cupy.launcher import LOSSES
-from xpnet_cupy.plan import block_rows
 
 from xpnet.backend import NetworkSpec
 from xpnet.steps import weighted_epoch
@@ -153,16 +152,6 @@ def test_a_product_that_cublaslt_refuses_falls_back(
         assert_agrees(spec, fresh, *labeled(spec), batch=BATCH)
     finally:
         lt.library.fake_refuse(0, True)
-
-
-@pytest.mark.parametrize(
-    ("width", "members", "rows", "block"),
-    [(784, 1, 20_000, 10_699), (784, 4, 20_000, 2_674), (784, 4, 100, 100), (4_000, 10_000, 9, 1)],
-)
-def test_rows_of_a_block_of_a_prediction(width: int, members: int, rows: int, block: int) -> None:
-    """64 MiB of rows and outputs of all members, or 8,192 rows; at least one of each member."""
-    spec = NetworkSpec((width, width), (), members=members, dtype="float32")
-    assert block_rows(spec, rows) == block
 
 
 @pytest.mark.parametrize(

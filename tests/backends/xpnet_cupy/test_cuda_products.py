@@ -198,6 +198,21 @@ class TestCublasLt:
         ):
             lt.described("MatmulDesc", 70, 1, attributes={99: np.ctypeslib.as_ctypes(np.zeros(1))})
 
+    @pytest.mark.parametrize("status", [7, 15])
+    def test_a_product_that_is_refused_at_the_call_is_none(
+        self, lt: CublasLt, matrices: dict[str, Any], status: int
+    ) -> None:
+        """CUBLAS_STATUS_INVALID_VALUE and CUBLAS_STATUS_NOT_SUPPORTED."""
+        biased, bias = replace(FORWARD, epilogue="bias"), np.zeros(OUT + 2)
+        vector = address(bias) + address(bias) % 16
+        arrays = placed(matrices["W"], matrices["X"], np.empty((ROWS, OUT)))
+        assert lt.prepare(biased, "fp64", arrays, vector) is not None
+        lt.library.fake_answer(0, status)
+        try:
+            assert lt.prepare(biased, "fp64", arrays, vector) is None
+        finally:
+            lt.library.fake_answer(0, 0)
+
     @pytest.mark.parametrize("outputs", [3, 4])
     def test_biases_that_a_kernel_may_not_read_at_once_are_not_in_the_product(
         self, lt: CublasLt, dtype: str, outputs: int

@@ -26,6 +26,7 @@ from helpers.cuda.host import HostLauncher, needs_compiler
 from helpers.pairs import activation_and_loss_pairs
 from xpnet_cupy import launches
 from xpnet_cupy.launcher import LOSSES
+from xpnet_cupy.plan import block_rows
 from xpnet_numpy import NumpyBackend
 
 from xpnet.backend import BatchPart, NetworkSpec
@@ -485,3 +486,16 @@ def test_arrays_of_another_device_are_refused(
             learning_rate=0.1,
             batch_size=4,
         )
+
+
+@pytest.mark.parametrize(
+    ("width", "members", "rows", "block"),
+    [
+        *((784, 1, 20_000, 10_699), (784, 4, 20_000, 2_674), (784, 4, 100, 100)),
+        *((4_000, 1, 20_000, 8_192), (4_000, 10_000, 9, 1)),
+    ],
+)
+def test_rows_of_a_block_of_a_prediction(width: int, members: int, rows: int, block: int) -> None:
+    """64 MiB of rows and outputs of all members, or 8,192 rows; at least one of each member."""
+    spec = NetworkSpec((width, width), (), members=members, dtype="float32")
+    assert block_rows(spec, rows) == block

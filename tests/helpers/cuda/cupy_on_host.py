@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -169,6 +170,7 @@ def _free_and_total() -> tuple[int, int]:
 
 
 cupy: Any = Cupy()
+cupy.__spec__ = ModuleSpec("cupy", None)  # who looks for the package finds it
 cupy.cuda = SimpleNamespace(
     is_available=lambda: True,
     Device=Device,

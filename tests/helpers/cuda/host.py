@@ -147,6 +147,11 @@ class HostLauncher(Launcher):
     """Kernels as fibers, products through NumPy or, with ``lt``, through a cuBLASLt that works on
     host memory.
 
+    It looks at what a kernel and a plan compute, on NumPy's arrays and at once; the stand-in for
+    CuPy looks at when, and in whose memory. Both run a kernel by `run_kernel`. What only this one
+    has: fibers in both orders, guards around each array, products that share no code with
+    cuBLASLt's, and counts of the bytes that kernels move.
+
     reversed : whether fibers run last to first
     graphs : number of captured graphs; replays : number of their launches
     launched, products : names of the kernels that ran, and the products
