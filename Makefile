@@ -119,10 +119,9 @@ snapshots: .venv/ready  ## the bits of 100 short trainings, on record for this k
 types: .venv/ready  ## the type checker, on xpnet, backends and benchmarks
 	$(BIN)/python -m mypy
 
-# The rooms below the network, training and data files. Of estimators and the command line some annotations are still narrower
-# than the values that pass, such as sparse labels.
 # A type that only a checker imports is left out, with a warning.
-CHECKED := tests/ops tests/layers tests/optimizers tests/backend tests/dispatch tests/training tests/data
+CHECKED := tests/ops tests/layers tests/optimizers tests/backend tests/dispatch tests/training tests/data \
+	tests/estimators tests/tabular tests/cli
 types-at-run-time: .venv/ready  ## whether arguments, results and variables inside xpnet have the types that their annotations say
 	$(BIN)/python -m pip install --quiet 'typeguard>=4.4'
 	$(PYTEST) $(BOUNDED) -p helpers.types_at_run_time -W ignore::typeguard.TypeHintWarning -m "$(QUICK)" $(CHECKED)

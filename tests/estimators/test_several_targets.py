@@ -205,3 +205,26 @@ def test_other_libraries_arrays_stay_theirs() -> None:
         model.predict_log_proba(torch.tensor(X)), host.predict_log_proba(X), strict=True
     ):
         np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+@pytest.mark.parametrize("columns", [1, 2])
+def test_sparse_numbers_are_those_of_the_dense_matrix(columns: int) -> None:
+    X = np.random.default_rng(4).normal(size=(60, 3))
+    Y = np.maximum(X[:, :columns], 0.0)
+    dense = xpnet.MLPRegressor(**QUICK).fit(X, Y)
+    sparse = xpnet.MLPRegressor(**QUICK).fit(X, scipy.sparse.csr_matrix(Y))
+    np.testing.assert_array_equal(sparse.predict(X), dense.predict(X))
+
+
+def test_sparse_validation_labels_of_soft_ones_are_those_of_the_dense_matrix() -> None:
+    X, y = made()
+    shares = np.stack([y[:, 0] > 1, y[:, 0] <= 1], axis=1) * 0.8 + 0.1
+    one_hot = np.eye(2)[(y[:, 1] > 1).astype(int)]
+    curves = [
+        xpnet.MLPClassifier(**QUICK)
+        .fit(X, shares, classes=[0, 1], X_val=X, y_val=validation)
+        .validation_loss_curve_
+        for validation in (one_hot, scipy.sparse.csr_matrix(one_hot))
+    ]
+    assert curves[0] == curves[1]

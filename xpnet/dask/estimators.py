@@ -28,7 +28,7 @@ from xpnet.typing import ArrayLike
 
 if TYPE_CHECKING:
     from xpnet.dask.placement import Collection
-    from xpnet.data.sources import Source
+    from xpnet.data.sources import RowsLike
 
 OWN = ("client", "timeout")
 """Parameters that the estimators without Dask do not have."""
@@ -170,7 +170,7 @@ class OnCluster:
         )
         return local
 
-    def predict(self, X: "ArrayLike | Source | Collection", **exposures: object) -> Any:
+    def predict(self, X: "RowsLike | Collection", **exposures: object) -> Any:
         """Labels, or numbers, for rows: see the estimator without Dask.
 
         Parameters
@@ -190,9 +190,9 @@ class OnCluster:
 
     def score(
         self,
-        X: "ArrayLike | Source | Collection",
-        y: "ArrayLike | Source | Collection",
-        sample_weight: "ArrayLike | Source | Collection | None" = None,
+        X: "RowsLike | Collection",
+        y: "RowsLike | Collection",
+        sample_weight: "RowsLike | Collection | None" = None,
         *,
         scoring: str | None = None,
         **exposures: object,
@@ -222,9 +222,7 @@ class OnCluster:
         y, outputs = (numpy.asarray(numbers).reshape(rows, -1) for numbers in (y, predicted))
         return self._numeric_loss().score(y, outputs, weight, scoring)
 
-    def _each_block(
-        self, method: str, X: "ArrayLike | Source | Collection", **exposures: object
-    ) -> Any:
+    def _each_block(self, method: str, X: "RowsLike | Collection", **exposures: object) -> Any:
         """Apply a method to each block of rows. exposures : exposures and offsets"""
         if not is_dask_collection(X):
             return getattr(self._plain, method)(self, X, **exposures)
@@ -311,7 +309,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
             "partial_fit", X, y, sample_weight, {"classes": classes, **validation}
         )
 
-    def predict_proba(self, X: "ArrayLike | Source | Collection") -> Any:
+    def predict_proba(self, X: "RowsLike | Collection") -> Any:
         """Tell the probability of each class.
 
         Parameters
@@ -327,7 +325,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         """
         return self._each_block("predict_proba", X)
 
-    def predict_log_proba(self, X: "ArrayLike | Source | Collection") -> Any:
+    def predict_log_proba(self, X: "RowsLike | Collection") -> Any:
         """Tell the logarithm of each class's probability.
 
         Parameters

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 
 from xpnet.data.readers.zarr_safety import check_zarr
 from xpnet.errors import DataFileError, InputError
+from xpnet.typing import ArrayLike
 
 __all__ = ["ArraySource", "ChunkSource", "ParquetSource", "Source"]
 
@@ -404,6 +405,10 @@ class ChunkSource(Source):
                 "yielded others. Make it independent of earlier calls."
             )
         return X
+
+
+RowsLike: TypeAlias = ArrayLike | Source | Callable[[], Iterable[object]]
+"""Rows of a user: in memory, a source, or a function that yields chunks of rows."""
 
 
 def as_source(X: object, *, dtype: str | None = None, copied: bool = False) -> Source | None:

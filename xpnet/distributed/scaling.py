@@ -20,7 +20,6 @@ class Scaler(Protocol):
     """A transformer of scikit-learn that is fitted without targets."""
 
     def fit(self, X: Shaped, /) -> Self: ...
-    def partial_fit(self, X: Shaped, /) -> Self: ...
 
 
 AnyScaler = TypeVar("AnyScaler", bound=Scaler)

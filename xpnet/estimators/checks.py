@@ -16,6 +16,7 @@ from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.learning.labels import check_label_types, check_numbers, check_savable_labels
 from xpnet.learning.scikit_learn import ClassifierMixin
+from xpnet.learning.targets import HostTargets, dense
 from xpnet.models.inputs import is_on_host, on_device_of
 from xpnet.ops import Array, namespace
 from xpnet.typing import Rows
@@ -202,9 +203,9 @@ def _check_values_elsewhere(X: Array) -> None:
         )
 
 
-def check_targets(y: Any, kind: type, *, numeric: bool, name: str = "y") -> numpy.ndarray:
-    """Check numbers or labels, and make them an array on the host, (rows,) or (rows, out), dense or
-    sparse (CSR).
+def check_targets(y: Any, kind: type, *, numeric: bool, name: str = "y") -> HostTargets:
+    """Check numbers or labels, and make them an array on the host, (rows,) or (rows, out); a sparse
+    matrix of labels stays sparse (CSR).
 
     Raises InputError for labels that NumPy cannot tell apart or put in order, ValueError for
     values that are not finite.
@@ -216,6 +217,9 @@ def check_targets(y: Any, kind: type, *, numeric: bool, name: str = "y") -> nump
     else:
         check_label_types(y, name)
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name=name)
-    if not (numeric or issparse(y)):
+    if numeric:
+        numbers = dense(y)
+        return numbers.astype(numpy.float64) if numbers.dtype.kind == "O" else numbers
+    if not issparse(y):
         check_savable_labels(y.ravel(), name)
-    return y.astype(numpy.float64) if numeric and y.dtype.kind == "O" else y
+    return y

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend import on_device
-from xpnet.data.sources import Source
+from xpnet.data.sources import RowsLike
 from xpnet.estimators.mlp import MLP
 from xpnet.estimators.outputs import like_input
 from xpnet.estimators.parameters import EstimatorParameters
@@ -34,7 +34,7 @@ from xpnet.learning.parameters import (
 )
 from xpnet.learning.scikit_learn import ClassifierMixin
 from xpnet.learning.split import InputRows
-from xpnet.learning.targets import ClassTargets, Targets, learn_classes, learn_shares
+from xpnet.learning.targets import ClassTargets, HostTargets, Targets, learn_classes, learn_shares
 from xpnet.models.inputs import is_on_host, to_host
 from xpnet.ops import ACTIVATIONS
 from xpnet.training import TrainingState
@@ -126,12 +126,12 @@ class MLPClassifier(ClassifierMixin, MLP):
     @documented_as(MLP.fit)
     def fit(
         self,
-        X: ArrayLike | Source,
+        X: RowsLike,
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         classes: ArrayLike | None = None,
-        X_val: ArrayLike | Source | None = None,
+        X_val: RowsLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         callbacks: Sequence[CallbackLike] = (),
@@ -166,12 +166,12 @@ class MLPClassifier(ClassifierMixin, MLP):
     @available_if(MLP._has_partial_fit)
     def partial_fit(
         self,
-        X: ArrayLike | Source,
+        X: RowsLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         classes: ArrayLike | None = None,
         *,
-        X_val: ArrayLike | Source | None = None,
+        X_val: RowsLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         callbacks: Sequence[CallbackLike] = (),
@@ -223,7 +223,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             incremental=True,
         )
 
-    def predict(self, X: ArrayLike | Source) -> Array | SparseMatrix:
+    def predict(self, X: RowsLike) -> Array | SparseMatrix:
         """Predict the most probable label of each row and target; of ordered classes the median.
 
         Parameters
@@ -255,7 +255,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             labels = like_input(labels, X, backend)
             return sparse.csr_matrix(labels) if targets.are_sparse else labels
 
-    def predict_proba(self, X: ArrayLike | Source) -> Array | list[Array]:
+    def predict_proba(self, X: RowsLike) -> Array | list[Array]:
         """Predict the probability of each class.
 
         Parameters
@@ -280,7 +280,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         """
         return self._probabilities(X, "predict_proba")
 
-    def _probabilities(self, X: ArrayLike | Source, method: str) -> Array | list[Array]:
+    def _probabilities(self, X: RowsLike, method: str) -> Array | list[Array]:
         """Return the result of `predict_proba`, for a public method of this name."""
         outputs, backend = self._outputs(X, method)
         targets = self._classes()
@@ -291,7 +291,7 @@ class MLPClassifier(ClassifierMixin, MLP):
                 outputs = backend.xp.concat([1 - outputs, outputs], axis=1)
         return like_input(outputs, X, backend)
 
-    def predict_log_proba(self, X: ArrayLike | Source) -> Array | list[Array]:
+    def predict_log_proba(self, X: RowsLike) -> Array | list[Array]:
         """Predict the logarithm of the probability of each class.
 
         Parameters
@@ -322,9 +322,7 @@ class MLPClassifier(ClassifierMixin, MLP):
                 return [log(of_one) for of_one in probabilities]
             return log(probabilities)
 
-    def score(
-        self, X: ArrayLike | Source, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> float:
+    def score(self, X: RowsLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Measure the accuracy of the predictions.
 
         Parameters
@@ -399,7 +397,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _learn_targets(
         self,
-        y: numpy.ndarray,
+        y: HostTargets,
         classes: ArrayLike | None,
         settings: FitSettings,
         earlier: Targets | None,

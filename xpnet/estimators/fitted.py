@@ -19,8 +19,8 @@ from xpnet.learning.losses import NumericLoss
 from xpnet.learning.ordered import OrderedTargets
 from xpnet.learning.targets import ClassTargets, NumberTargets, Targets
 from xpnet.models import Network
-from xpnet.models.inputs import is_host
-from xpnet.typing import Array, SavedState
+from xpnet.models.inputs import is_host, to_host
+from xpnet.typing import Array, ArrayLike, SavedState
 
 FACTS: dict[str, type | tuple[type, ...]] = {
     "n_iter_": int,
@@ -202,7 +202,8 @@ class LayerArrays(list[numpy.ndarray]):
     def __setitem__(self, layer: SupportsIndex | slice, array: Any) -> None:
         arrays = [*self]
         arrays[layer] = array
-        self._network.load_values(dict(zip(self._names, arrays, strict=True)))
+        values = dict(zip(self._names, _on_host(arrays), strict=True))
+        self._network.load_values(values)
         super().__setitem__(slice(None), _arrays_of(self._network, self._names))
 
     def __reduce__(self) -> tuple[type, tuple[list[numpy.ndarray]]]:
@@ -220,6 +221,11 @@ def _arrays_of(network: Network, names: Sequence[str]) -> list[numpy.ndarray]:
     return arrays
 
 
+def _on_host(arrays: Sequence[ArrayLike]) -> list[numpy.ndarray]:
+    """Return arrays of any library, or lists of numbers, as NumPy's."""
+    return [numpy.asarray(to_host(array)) for array in arrays]
+
+
 def with_feature_names(fitted: FittedMLP, _: str, names: numpy.ndarray | None) -> FittedMLP:
     """Return a record with other names of the columns."""
     return in_copy(fitted, "columns.names", names)
@@ -231,10 +237,10 @@ def in_history(fitted: FittedMLP, path: str, values: list[float]) -> FittedMLP:
     return fitted
 
 
-def in_network(fitted: FittedMLP, path: str, arrays: Sequence[numpy.ndarray]) -> FittedMLP:
+def in_network(fitted: FittedMLP, path: str, arrays: Sequence[ArrayLike]) -> FittedMLP:
     """Put other weights or biases into the network of a record. path : ``coefs``, ``intercepts``"""
     names: Sequence[str] = getattr(fitted, path)._names
-    fitted.network.load_values(dict(zip(names, arrays, strict=True)))
+    fitted.network.load_values(dict(zip(names, _on_host(arrays), strict=True)))
     return fitted
 
 

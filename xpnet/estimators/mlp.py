@@ -9,7 +9,7 @@ import numpy
 from sklearn.metrics import get_scorer
 
 from xpnet.backend import Backend, NetworkSpec
-from xpnet.data.sources import Source
+from xpnet.data.sources import RowsLike
 from xpnet.distributed import current_ranks
 from xpnet.errors import InputError
 from xpnet.estimators.checks import Columns
@@ -32,7 +32,7 @@ from xpnet.estimators.rows import read_rows
 from xpnet.estimators.settings import STOCHASTIC, FitSettings
 from xpnet.estimators.stochastic import train_by_epochs
 from xpnet.learning.split import InputRows
-from xpnet.learning.targets import ClassTargets, Targets
+from xpnet.learning.targets import ClassTargets, HostTargets, Targets
 from xpnet.models import Network
 from xpnet.models.inputs import check_spec
 from xpnet.training import TrainingState
@@ -93,15 +93,13 @@ class MLP(NetworkOutputs, Convertible, EstimatorParameters):
 
     if TYPE_CHECKING:  # The subclasses have it.
 
-        def score(
-            self, X: ArrayLike | Source, y: ArrayLike, sample_weight: ArrayLike | None = None
-        ) -> float:
+        def score(self, X: RowsLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
             """Measure the predictions."""
 
     @abstractmethod
     def _learn_targets(
         self,
-        y: numpy.ndarray,
+        y: HostTargets,
         classes: ArrayLike | None,
         settings: FitSettings,
         earlier: Targets | None,
@@ -120,11 +118,11 @@ class MLP(NetworkOutputs, Convertible, EstimatorParameters):
 
     def fit(
         self,
-        X: ArrayLike | Source,
+        X: RowsLike,
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
-        X_val: ArrayLike | Source | None = None,
+        X_val: RowsLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         callbacks: Sequence[CallbackLike] = (),

@@ -6,7 +6,7 @@ import numpy
 from scipy.sparse import issparse
 
 from xpnet.backend import Backend
-from xpnet.data.sources import Source, as_source
+from xpnet.data.sources import RowsLike, as_source
 from xpnet.errors import InputError, MixedArraysError
 from xpnet.estimators.checks import check_X
 from xpnet.estimators.fitted import MLPAttributes
@@ -14,7 +14,7 @@ from xpnet.learning.scikit_learn import ClassNamePrefixFeaturesOutMixin, Transfo
 from xpnet.learning.targets import ClassTargets
 from xpnet.models import Network
 from xpnet.models.inputs import is_host, is_on_host, require
-from xpnet.typing import Array, ArrayLike
+from xpnet.typing import Array
 
 
 class NetworkOutputs(ClassNamePrefixFeaturesOutMixin, TransformerMixin, MLPAttributes):
@@ -23,7 +23,7 @@ class NetworkOutputs(ClassNamePrefixFeaturesOutMixin, TransformerMixin, MLPAttri
     scikit-learn wraps ``transform`` for ``set_output`` in the class that defines it.
     """
 
-    def _outputs(self, X: ArrayLike | Source, method: str) -> tuple[Array, Backend]:
+    def _outputs(self, X: RowsLike, method: str) -> tuple[Array, Backend]:
         """Compute outputs (rows, out), in the wider dtype of network and rows; return them and
         their backend.
 
@@ -55,7 +55,7 @@ class NetworkOutputs(ClassNamePrefixFeaturesOutMixin, TransformerMixin, MLPAttri
         return outputs.astype(numpy.result_type(checked.dtype, outputs.dtype), copy=False), backend
 
     def _computed_for(
-        self, X: ArrayLike | Source, method: str, compute: Callable[[Network, Array], Array]
+        self, X: RowsLike, method: str, compute: Callable[[Network, Array], Array]
     ) -> Array:
         """Check rows, and return what a function of the network and the rows computes, in X's
         library.
@@ -71,7 +71,7 @@ class NetworkOutputs(ClassNamePrefixFeaturesOutMixin, TransformerMixin, MLPAttri
             checked = check_X(X, type(self), fitted.columns)
             return like_input(compute(network, checked), X, network.backend)
 
-    def _check_library(self, network: Network, X: ArrayLike | Source, method: str) -> None:
+    def _check_library(self, network: Network, X: RowsLike, method: str) -> None:
         """Check that the rows of a call belong to the library that ``fit`` was called with."""
         try:
             network.check_same_namespace(X)
@@ -81,7 +81,7 @@ class NetworkOutputs(ClassNamePrefixFeaturesOutMixin, TransformerMixin, MLPAttri
                 "as those of fit(). Convert them, or move the estimator with .to(X)."
             ) from error
 
-    def transform(self, X: ArrayLike | Source, layer: int = -1) -> Array:
+    def transform(self, X: RowsLike, layer: int = -1) -> Array:
         """Compute the outputs of a hidden layer: learned features for another model.
 
         Parameters
@@ -111,7 +111,7 @@ class NetworkOutputs(ClassNamePrefixFeaturesOutMixin, TransformerMixin, MLPAttri
         spec = self._record_of_fit().network.spec
         return spec.widths[-2] * spec.members
 
-    def predict_members(self, X: ArrayLike | Source) -> Array:
+    def predict_members(self, X: RowsLike) -> Array:
         """Predict with each member on its own, to see how far they agree.
 
         Parameters
@@ -142,7 +142,7 @@ class NetworkOutputs(ClassNamePrefixFeaturesOutMixin, TransformerMixin, MLPAttri
             lambda network, X: targets.in_order(network.predict_members(X), network.backend.xp),
         )
 
-    def input_gradient(self, X: ArrayLike | Source, output: int = -1) -> Array:
+    def input_gradient(self, X: RowsLike, output: int = -1) -> Array:
         """Compute how a prediction changes where a feature changes a little.
 
         Parameters

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-import numpy
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend import dtype_name, on_device
 from xpnet.backend.spec import NUMERIC_LOSSES
-from xpnet.data.sources import Source
+from xpnet.data.sources import RowsLike
 from xpnet.estimators.checks import check_targets
 from xpnet.estimators.mlp import MLP
 from xpnet.estimators.outputs import like_input
@@ -26,8 +25,8 @@ from xpnet.learning.parameters import (
 )
 from xpnet.learning.scikit_learn import RegressorMixin
 from xpnet.learning.split import InputRows
-from xpnet.learning.targets import NumberTargets, Targets
-from xpnet.models.inputs import is_sparse, to_host
+from xpnet.learning.targets import HostTargets, NumberTargets, Targets, dense
+from xpnet.models.inputs import to_host
 from xpnet.ops import ACTIVATIONS
 from xpnet.training import TrainingState
 from xpnet.training.callbacks import CallbackLike
@@ -90,11 +89,11 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     @documented_as(MLP.fit)
     def fit(
         self,
-        X: ArrayLike | Source,
+        X: RowsLike,
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
-        X_val: ArrayLike | Source | None = None,
+        X_val: RowsLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         exposure: ArrayLike | None = None,
@@ -163,9 +162,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
             return rows
         loss = self._numeric_loss()
         y_name = f"y{exposures.ending}"
-        y = check_targets(to_host(rows.y), type(self), numeric=True, name=y_name)
-        if is_sparse(y):
-            y = y.toarray()
+        y = dense(check_targets(to_host(rows.y), type(self), numeric=True, name=y_name))
         rates = rates_of(
             y,
             rows.weight,
@@ -178,11 +175,11 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
     @available_if(MLP._has_partial_fit)
     def partial_fit(
         self,
-        X: ArrayLike | Source,
+        X: RowsLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
-        X_val: ArrayLike | Source | None = None,
+        X_val: RowsLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         exposure: ArrayLike | None = None,
@@ -240,7 +237,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
 
     def predict(
         self,
-        X: ArrayLike | Source,
+        X: RowsLike,
         *,
         exposure: ArrayLike | None = None,
         offset: ArrayLike | None = None,
@@ -283,7 +280,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
 
     def score(
         self,
-        X: ArrayLike | Source,
+        X: RowsLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
@@ -365,7 +362,7 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
 
     def _learn_targets(
         self,
-        y: numpy.ndarray,
+        y: HostTargets,
         classes: ArrayLike | None,
         settings: FitSettings,
         earlier: Targets | None,

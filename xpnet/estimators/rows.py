@@ -26,7 +26,7 @@ from xpnet.estimators.checks import (
 from xpnet.estimators.settings import STOCHASTIC, FitSettings
 from xpnet.learning.parameters import check_together
 from xpnet.learning.split import InputRows
-from xpnet.learning.targets import Targets
+from xpnet.learning.targets import HostTargets, Targets
 from xpnet.learning.weights import check_weights
 from xpnet.models.inputs import check_in_memory, check_no_loader, to_host
 from xpnet.training import LabeledRows
@@ -44,7 +44,7 @@ class CheckedRows:
 
     rows: InputRows
     columns: Columns
-    known_targets: numpy.ndarray
+    known_targets: HostTargets
 
 
 def read_rows(
@@ -188,7 +188,7 @@ def make_alike(checked: CheckedRows, settings: FitSettings, ranks: Ranks) -> Che
     return CheckedRows(InputRows(X, y, weight), checked.columns, agreed.targets)
 
 
-def _check_dense_single_target(y: numpy.ndarray, settings: FitSettings) -> None:
+def _check_dense_single_target(y: HostTargets, settings: FitSettings) -> None:
     """Raise InputError for targets that processes with rows of their own cannot agree on."""
     if issparse(y):
         raise InputError(

@@ -13,7 +13,7 @@ from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.learning.labels import classes_of_columns
-from xpnet.learning.targets import ClassTargets, Targets, labels_at
+from xpnet.learning.targets import ClassTargets, HostTargets, Targets, dense, labels_at
 from xpnet.ops import Array, softplus
 from xpnet.typing import ArrayLike
 
@@ -177,8 +177,9 @@ class OrderedTargets(ClassTargets):
         """See `Targets.loss`."""
         return "ordered_cross_entropy"
 
-    def encode(self, y: numpy.ndarray) -> numpy.ndarray:
+    def encode(self, y: HostTargets) -> numpy.ndarray:
         """See `Targets.encode`."""
+        y = dense(y)
         if self._holds_shares(y):
             return self._encoded_shares(y)
         return indices_in(self._labels, y)
@@ -200,7 +201,7 @@ class OrderedTargets(ClassTargets):
 
 
 def learn_ordered(
-    y: numpy.ndarray,
+    y: HostTargets,
     order: numpy.ndarray,
     earlier: ClassTargets | None,
     *,
@@ -225,7 +226,7 @@ def learn_ordered(
             f"`y` must hold one label for each row where classes are ordered; got shape "
             f"{tuple(y.shape)}. Leave ordered out, or pass one column."
         )
-    labels = numpy.unique(y)
+    labels = numpy.unique(dense(y))
     if earlier is None:
         present = ordered_classes(labels, order)
         return OrderedTargets(order if incremental else present)

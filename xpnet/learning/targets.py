@@ -2,10 +2,9 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
-from scipy import sparse
 from sklearn.preprocessing import LabelBinarizer, label_binarize
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
@@ -22,11 +21,15 @@ from xpnet.learning.labels import (
     hard_labels,
 )
 from xpnet.learning.losses import NumericLoss
-from xpnet.models.inputs import to_host
+from xpnet.models.inputs import is_sparse, to_host
 from xpnet.ops import Array
 from xpnet.ops.losses import smoothed
 from xpnet.ops.rows import targets_of
-from xpnet.typing import ArrayLike, Namespace
+from xpnet.typing import ArrayLike, Namespace, SparseMatrix
+
+HostTargets: TypeAlias = numpy.ndarray | SparseMatrix
+"""Checked targets on the host, (rows,) or (rows, out). An indicator matrix of several labels a row
+may be sparse."""
 
 
 class Targets(ABC):
@@ -51,7 +54,7 @@ class Targets(ABC):
         """Return the numbers that the loss takes."""
 
     @abstractmethod
-    def encode(self, y: numpy.ndarray) -> numpy.ndarray:
+    def encode(self, y: HostTargets) -> numpy.ndarray:
         """Return targets as the loss takes them: class indices (rows,) or numbers (rows, out),
         NumPy's.
         """
@@ -60,7 +63,7 @@ class Targets(ABC):
     def decode(self, encoded: numpy.ndarray) -> numpy.ndarray:
         """Return encoded targets as scorers of scikit-learn take them, NumPy's."""
 
-    def check_known(self, y: numpy.ndarray) -> None:
+    def check_known(self, y: HostTargets) -> None:
         """Raise ValueError for labels that were not learned."""
         return
 
@@ -105,9 +108,9 @@ class NumberTargets(Targets):
         """See `Targets.loss_numbers`."""
         return self.numeric_loss.numbers
 
-    def encode(self, y: numpy.ndarray) -> numpy.ndarray:
+    def encode(self, y: HostTargets) -> numpy.ndarray:
         """See `Targets.encode`."""
-        y = numpy.asarray(y)
+        y = dense(y)
         return self.numeric_loss.repeat(y[:, None] if y.ndim == 1 else y)
 
     def decode(self, encoded: numpy.ndarray) -> numpy.ndarray:
@@ -162,8 +165,9 @@ class ClassTargets(Targets):
         """Return which outputs belong to each of several targets."""
         return targets_of(self.loss_numbers, self.outputs)
 
-    def encode(self, y: numpy.ndarray) -> numpy.ndarray:
+    def encode(self, y: HostTargets) -> numpy.ndarray:
         """See `Targets.encode`."""
+        y = dense(y)
         if isinstance(self.classes, list):
             columns = [y[:, [k]] == classes for k, classes in enumerate(self.classes)]
             return numpy.hstack(columns)
@@ -226,7 +230,7 @@ class ClassTargets(Targets):
         with on_device(backend):
             return smoothed(encoded, like, share, counts)
 
-    def _holds_shares(self, y: numpy.ndarray) -> bool:
+    def _holds_shares(self, y: HostTargets) -> bool:
         """Return whether targets are probabilities of the classes."""
         return self.share_columns is not None and y.ndim == 2
 
@@ -241,7 +245,7 @@ class ClassTargets(Targets):
             return self.encode(self.classes[hard_labels(shares)])
         return shares[:, 1:] if self.outputs == 1 else numpy.ascontiguousarray(shares)
 
-    def check_known(self, y: numpy.ndarray) -> None:
+    def check_known(self, y: HostTargets) -> None:
         """See `Targets.check_known`."""
         if self._holds_shares(y):
             return
@@ -252,7 +256,7 @@ class ClassTargets(Targets):
                     f"has {labels}."
                 )
 
-    def check_same(self, y: numpy.ndarray) -> None:
+    def check_same(self, y: HostTargets) -> None:
         """Raise ValueError unless y has all the labels that were learned, and no others."""
         for classes, labels in self._classes_and_labels(y):
             if set(labels) != set(classes):
@@ -262,18 +266,23 @@ class ClassTargets(Targets):
                 )
         self.check_known(y)
 
-    def _classes_and_labels(self, y: numpy.ndarray) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
+    def _classes_and_labels(self, y: HostTargets) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
         """Return the classes and the labels in y of each target. Raises InputError for another
         number of targets.
         """
         if not isinstance(self.classes, list):
             return [(self.classes, unique_labels(y))]
-        if sparse.issparse(y) or y.shape[1:] != (len(self.classes),):
+        if is_sparse(y) or y.shape[1:] != (len(self.classes),):
             raise InputError(
                 f"`y` must be an array with a column for each of {len(self.classes)} targets; got "
                 f"{type(y).__name__} of shape {tuple(y.shape)}."
             )
-        return [(classes, numpy.unique(y[:, k])) for k, classes in enumerate(self.classes)]
+        return [(classes, numpy.unique(dense(y)[:, k])) for k, classes in enumerate(self.classes)]
+
+
+def dense(y: HostTargets) -> numpy.ndarray:
+    """Return targets as an array of the same shape."""
+    return y.toarray() if is_sparse(y) else numpy.asarray(y)
 
 
 def labels_at(indices: Array, classes: numpy.ndarray, backend: Backend, *, on_host: bool) -> Array:
@@ -288,7 +297,7 @@ def labels_at(indices: Array, classes: numpy.ndarray, backend: Backend, *, on_ho
 
 
 def learn_classes(
-    y: numpy.ndarray,
+    y: HostTargets,
     declared: ArrayLike | None,
     earlier: ClassTargets | None,
     *,
@@ -310,10 +319,10 @@ def learn_classes(
     if classes is None:
         classes = classes_of(y)
         is_matrix = y.ndim == 2 and not isinstance(classes, list)
-        return ClassTargets(classes, is_matrix, sparse.issparse(y))
+        return ClassTargets(classes, is_matrix, is_sparse(y))
     is_matrix = y.ndim == 2 and not isinstance(classes, list)
     if earlier is None:
-        targets = ClassTargets(classes, is_matrix, sparse.issparse(y))
+        targets = ClassTargets(classes, is_matrix, is_sparse(y))
     elif (y.ndim == 2) != (earlier.are_indicators or isinstance(earlier.classes, list)):
         raise ValueError("The object was not fitted with multilabel input.")
     else:
@@ -326,7 +335,7 @@ def learn_classes(
 
 
 def learn_shares(
-    y: numpy.ndarray, columns: ArrayLike, earlier: ClassTargets | None, *, must_be_same: bool
+    y: HostTargets, columns: ArrayLike, earlier: ClassTargets | None, *, must_be_same: bool
 ) -> ClassTargets:
     """Return the meaning of soft labels; for the arguments see `learn_classes`.
 
@@ -335,7 +344,7 @@ def learn_shares(
     Raises InputError for labels that are no probabilities, ValueError for other classes than those
     of the earlier fit where they must be the same.
     """
-    if y.ndim != 2 or sparse.issparse(y):
+    if y.ndim != 2 or is_sparse(y):
         raise InputError(
             "`classes` must go with the probabilities of classes in y, (rows, classes); got y of "
             f"shape {tuple(y.shape)}. Leave classes out."
@@ -355,7 +364,7 @@ def learn_shares(
     return targets
 
 
-def classes_of(y: numpy.ndarray) -> numpy.ndarray | list[numpy.ndarray]:
+def classes_of(y: HostTargets) -> numpy.ndarray | list[numpy.ndarray]:
     """Return the distinct labels, sorted; of several targets a list with those of each.
 
     Raises ValueError for values that scikit-learn does not take as labels of classes. Whole numbers
@@ -366,10 +375,10 @@ def classes_of(y: numpy.ndarray) -> numpy.ndarray | list[numpy.ndarray]:
         labels = numpy.unique(y)
         if 2 * len(labels) < len(y):
             return labels
-    if not sparse.issparse(y) and y.ndim == 2:
+    if not is_sparse(y) and y.ndim == 2:
         check_classification_targets(y)
         if type_of_target(y) == "multiclass-multioutput":
-            return [numpy.unique(labels) for labels in y.T]
+            return [numpy.unique(labels) for labels in dense(y).T]
     return LabelBinarizer().fit(y).classes_
 
 

@@ -11,7 +11,7 @@ from xpnet.distributed.agreement import class_counts
 from xpnet.distributed.ranks import Ranks
 from xpnet.errors import InputError
 from xpnet.learning.labels import check_class_weights
-from xpnet.learning.targets import ClassTargets
+from xpnet.learning.targets import ClassTargets, HostTargets, dense
 
 
 def check_weights(weights: object, rows: int, name: str = "sample_weight") -> numpy.ndarray:
@@ -53,7 +53,7 @@ def weights_in_dtype(weights: numpy.ndarray, dtype: str, name: str) -> numpy.nda
 
 
 def class_weights(
-    y: numpy.ndarray,
+    y: HostTargets,
     encoded: numpy.ndarray,
     targets: ClassTargets,
     class_weight: object,
@@ -65,7 +65,7 @@ def class_weights(
     class_weight : as scikit-learn takes it; "balanced" counts the rows of all ranks
     """
     if targets.share_columns is not None and y.ndim == 2:
-        return weights_of_shares(y[:, targets.share_columns], targets.classes, class_weight)
+        return weights_of_shares(dense(y)[:, targets.share_columns], targets.classes, class_weight)
     if not isinstance(targets.classes, list):
         check_class_weights(class_weight, targets.classes)
     if class_weight == "balanced" and ranks.sharded:
