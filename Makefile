@@ -61,7 +61,8 @@ coverage: .venv/ready  ## which branches run in the tests of each change and in 
 		$(BIN)/python -m coverage run -m pytest $(PARALLEL) $(BOUNDED) -m "not nvrtc and not docstrings and not site and not exhaustive" \
 		--ignore=tests/installed --ignore=tests/test_import_time.py; status=$$?; \
 		$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage html --quiet && \
-		$(BIN)/python -m coverage report && exit $$status
+		$(BIN)/python -m coverage report && $(BIN)/python -m coverage json --quiet -o build/coverage/report.json && \
+		$(BIN)/python .ci/branch-coverage build/coverage/report.json && exit $$status
 
 ROOM ?= optimizers
 SAMPLE ?= 50

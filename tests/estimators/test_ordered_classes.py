@@ -165,3 +165,15 @@ def test_an_order_that_cannot_be_used_is_refused(ordered: Any, said: str) -> Non
 def test_several_targets_have_no_order() -> None:
     with pytest.raises(xpnet.errors.InputError, match="one label"):
         xpnet.MLPClassifier(**SMALL, ordered=[0, 1]).fit(X, RANKS[:, None] > [0, 1])
+
+
+@QUIET
+def test_fewer_classes_than_an_order_needs_or_a_fit_had_are_refused() -> None:
+    model = xpnet.MLPClassifier(**SMALL, ordered=NAMES, warm_start=True)
+    with pytest.raises(xpnet.InputError, match="two classes or more; got \\['low'\\]"):
+        model.fit(X, numpy.full(500, "low"))
+    model.fit(X, Y)
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match="the same classes"):
+        model.fit(X, numpy.where(Y == "top", "high", Y))
+    numpy.testing.assert_array_equal(model.predict_proba(X), before)

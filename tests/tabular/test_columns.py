@@ -2,6 +2,7 @@
 answer in silence.
 """
 
+import re
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 import xpnet
 from xpnet import TableEncoder
+from xpnet.errors import InputError
 
 ROWS = 400
 RNG = numpy.random.default_rng(0)
@@ -302,3 +304,22 @@ def test_a_zone_is_kept_in_files_and_told_in_errors(tmp_path: Path) -> None:
         numpy.testing.assert_array_equal(again.predict_proba(same), model.predict_proba(frame))
     with pytest.raises(xpnet.InputError, match=r"'when'.*time zone"):
         again.predict(frame.assign(when=zoned(None)))
+
+
+@pytest.mark.parametrize("text", ["$-5-", "($-5)", "($5", "-$-5", "$1,234", "\u20ac5"])
+def test_text_that_is_no_number_of_its_column_is_refused(text: str) -> None:
+    prices = ["$1.5", "$2.5", "($3.5)", "$4.5", "$5.5", "$6.5"] * 4
+    encoder = TableEncoder().fit({"price": prices})
+    numpy.testing.assert_array_equal(
+        encoder.transform({"price": ["($3.5)", "(5)", "$5"]}),
+        encoder.transform({"price": ["$-3.5", "-5", "+5"]}),
+    )
+    with pytest.raises(InputError, match=re.escape(text)):
+        encoder.transform({"price": [text]})
+
+
+def test_times_of_a_zone_are_words_of_utc_where_a_column_is_one_of_words() -> None:
+    moments = pandas.date_range("2024-05-01", periods=3, freq="D", tz="Europe/Rome")
+    column = pandas.Series(moments[[0, 1, 2] * 4])
+    names = TableEncoder(categorical_features=["x"]).fit(pandas.DataFrame({"x": column}))
+    assert "x_2024-04-30 22:00:00+00:00" in list(names.get_feature_names_out())

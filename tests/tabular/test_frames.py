@@ -16,6 +16,7 @@ import pyarrow
 import pytest
 
 from xpnet import TableEncoder
+from xpnet.errors import InputError
 
 ABSENT = """
 import importlib.abc, sys
@@ -133,6 +134,82 @@ def test_columns_of_any_kind_are_the_same_in_all_libraries() -> None:
     for table in tables:
         numpy.testing.assert_array_equal(encoder.transform(table), expected)
         numpy.testing.assert_array_equal(TableEncoder().fit_transform(table), expected)
+
+
+class Tagged(pyarrow.ExtensionType):
+    """A type of Arrow that its user has made, of whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(pyarrow.int64(), "xpnet.tests.tagged")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: Any, serialized: bytes) -> "Tagged":
+        return cls()
+
+
+NUMBERS = numpy.array([0.0, 0.0, 1.5, 0.0] * 3)
+DAYS = [datetime.date(2024, 1, 1) + datetime.timedelta(days=3 * k) for k in range(12)]
+TIMES = [datetime.time(k, 30) for k in range(12)]
+WORDS = ["a", "b", "a", "c"] * 3
+INTERVALS = pandas.arrays.IntervalArray.from_arrays(NUMBERS, NUMBERS + 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "plain"),
+    [
+        (pandas.array(NUMBERS), NUMBERS),
+        (pandas.Series(pandas.arrays.SparseArray(NUMBERS)), NUMBERS),
+        (
+            pandas.Series(pandas.period_range("2024-01", periods=12, freq="M")),
+            pandas.Series(pandas.date_range("2024-01-01", periods=12, freq="MS")),
+        ),
+        (pandas.Series(INTERVALS), [str(interval) for interval in INTERVALS]),
+        (pyarrow.nulls(12), numpy.full(12, numpy.nan)),
+        (pyarrow.array(DAYS, pyarrow.date64()), DAYS),
+        (pyarrow.array(TIMES, pyarrow.time32("s")), TIMES),
+        (pyarrow.array(WORDS).dictionary_encode(), WORDS),
+        (
+            pyarrow.ExtensionArray.from_storage(Tagged(), pyarrow.array(range(12))),
+            numpy.arange(12),
+        ),
+    ],
+    ids=lambda column: str(getattr(column, "dtype", getattr(column, "type", ""))) or "list",
+)
+def test_columns_of_rarer_types_are_encoded_as_plain_ones(column: Any, plain: Any) -> None:
+    other = numpy.linspace(0, 1, 12)
+    numpy.testing.assert_array_equal(
+        TableEncoder().fit_transform({"x": column, "other": other}),
+        TableEncoder().fit_transform({"x": plain, "other": other}),
+    )
+
+
+def test_bytes_are_left_out() -> None:
+    table = {"x": numpy.array(WORDS, "S1"), "other": numpy.linspace(0, 1, 12)}
+    assert list(TableEncoder().fit(table).left_out_) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("column", "fact"),
+    [
+        ([1, 2], r"\[2, 12\]"),
+        (numpy.ones((12, 2)), r"\(12, 2\)"),
+        (NUMBERS + 1j, "[Cc]omplex"),
+    ],
+)
+def test_columns_that_are_none_are_refused(column: Any, fact: str) -> None:
+    with pytest.raises(InputError, match=fact):
+        TableEncoder().fit({"x": column, "other": numpy.linspace(0, 1, 12)})
+
+
+def test_numbers_that_name_two_columns_each_are_read_by_position() -> None:
+    rows = numpy.column_stack([NUMBERS, numpy.arange(12.0)])
+    numpy.testing.assert_array_equal(
+        TableEncoder().fit_transform(pandas.DataFrame(rows, columns=[3, 3])),
+        TableEncoder().fit_transform(rows),
+    )
 
 
 class Streamed:

@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
+from xpnet.errors import InputError
 
 SMALL: dict[str, Any] = {"members": 2, "networks": 2, "max_iter": 3, "random_state": 0}
 RNG = numpy.random.default_rng(0)
@@ -158,3 +159,35 @@ def test_a_table_without_columns_is_refused_for_that(table: Any) -> None:
 def test_no_jobs_are_refused_by_name(estimator: type) -> None:
     with pytest.raises(xpnet.InputError, match="'n_jobs' parameter of .* Got 0 instead"):
         estimator(**SMALL, n_jobs=0).fit(X, Y)
+
+
+THREE = numpy.digitize(X[:, 0], [-0.5, 0.5])
+SHARES = numpy.eye(3)[THREE] * 0.7 + 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact"),
+    [
+        ({"threshold": 0.5}, "`threshold` must go with two classes; got 3"),
+        ({"encoder": StandardScaler(), "monotonic_cst": [1, 0]}, "`monotonic_cst`.*StandardScaler"),
+        ({"encoder": StandardScaler(), "date_format": "%Y"}, "`date_format`.*StandardScaler"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused(
+    settings: dict[str, Any], fact: str
+) -> None:
+    with pytest.raises(InputError, match=fact):
+        TabularClassifier(**SMALL, **settings).fit(X, SHARES, classes=[0, 1, 2])
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 2.0, 2: 0.5}])
+def test_weights_of_classes_count_the_share_of_each_class(class_weight: Any) -> None:
+    sums = SHARES.sum(axis=0)
+    of_classes = sums.sum() / (3 * sums) if class_weight == "balanced" else [2.0, 1.0, 0.5]
+    by_class = TabularClassifier(**SMALL, class_weight=class_weight)
+    by_row = TabularClassifier(**SMALL)
+    numpy.testing.assert_allclose(
+        by_class.fit(X, SHARES, classes=[0, 1, 2]).predict_proba(X),
+        by_row.fit(X, SHARES, SHARES @ of_classes, classes=[0, 1, 2]).predict_proba(X),
+        rtol=1e-6,  # both weigh by the same numbers, added in another order
+    )

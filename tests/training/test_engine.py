@@ -8,6 +8,7 @@ from xpnet_numpy import NumpyBackend
 
 import xpnet
 from xpnet.backend import NetworkSpec, SeveralEpochs
+from xpnet.errors import InputError
 from xpnet.optimizers import Constant, Exponential, Plateau
 from xpnet.steps import ReferenceStep
 from xpnet.training import (
@@ -17,6 +18,8 @@ from xpnet.training import (
     InMemory,
     LabeledRows,
     TimeLimit,
+    rng_state,
+    set_rng_state,
     train,
 )
 
@@ -370,3 +373,21 @@ def test_a_numbered_state_of_an_earlier_checkpoint_is_read():
         resume_from=state,
     )
     assert history.epochs == 4  # the third epoch in a row without a fall by 0.5
+
+
+def test_the_state_of_another_or_a_damaged_generator_is_refused() -> None:
+    assert rng_state(None) is None
+    set_rng_state(None, None)
+    legacy = np.random.RandomState(0)
+    state = rng_state(legacy)
+    with pytest.raises(InputError, match="MT19937; got none"):
+        set_rng_state(None, state)
+    with pytest.raises(InputError, match="none; got Generator over PCG64"):
+        set_rng_state(np.random.default_rng(0), None)
+    before = legacy.random_sample()
+    set_rng_state(legacy, state)
+    for position in (-1, 625):
+        damaged = {**state, "state": {**state["state"], "pos": position}}
+        with pytest.raises(InputError, match=f"0 and 624, and is {position}"):
+            set_rng_state(legacy, damaged)
+    assert legacy.random_sample() == before
