@@ -587,12 +587,26 @@ def test_benchmarks_are_kept_under_the_name_of_the_card(
     monkeypatch.setattr(first_hour, "RESULTS", results)
     write = (
         f"from pathlib import Path; folder = Path({str(measured)!r}); folder.mkdir(); "
-        "[(folder / name).write_text(name) for name in ('report.md', 'results.json', 'a.html')]"
+        '[(folder / name).write_text(\'{"xpnet_bench": {"runs": []}}\') '
+        "for name in ('results.json', 'report.md', 'a.html')]"
     )
     assert run_command([first_hour.Part("bench", "", ["-c", write], measures=True)]) == 0
     (folder,) = results.iterdir()
     assert folder.name == "nvidia-h100-80gb-hbm3"
     assert sorted(path.name for path in folder.iterdir()) == ["report.md", "results.json"]
+
+
+@pytest.mark.parametrize(("contender", "code"), [("xpnet-cupy", 1), ("jax-cuda", 0)])
+def test_a_benchmark_that_xpnet_could_not_do_is_a_failure(
+    first_hour: Any, tmp_path: Path, run_command: Any, contender: str, code: int
+) -> None:
+    """The run goes on without the library that failed, as where the card was lost."""
+    skipped = [{"contender": contender, "job": "a job", "reason": "cudaErrorIllegalAddress"}]
+    (tmp_path / "out" / "bench").mkdir(parents=True)
+    numbers = json.dumps({"xpnet_bench": {"runs": [{"skipped": skipped}]}})
+    (tmp_path / "out" / "bench" / "results.json").write_text(numbers, encoding="utf-8")
+    part = first_hour.Part("bench", "", ["-c", ""], measures=True)
+    assert run_command([part], "--rehearse") == code
 
 
 WITH_PEERS = """
