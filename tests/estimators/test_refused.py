@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -240,3 +241,96 @@ def test_a_fit_that_is_refused_changes_no_attribute() -> None:
         with pytest.raises(ValueError):
             model.fit(X, y, weight)
         assert {name: id(value) for name, value in vars(model).items()} == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "weight", "facts"),
+    [
+        ({"class_weight": {0: -2.0, 1: 1.0}}, None, ["class_weight", "-2.0", "class 0"]),
+        ({"class_weight": {0: np.nan, 1: 1.0}}, None, ["class_weight", "nan", "class 0"]),
+        ({"class_weight": {2: np.inf}}, None, ["class_weight", "inf", "class 2"]),
+        ({}, np.where(np.arange(20) == 7, -0.5, 1.0), ["sample_weight", "-0.5", "row 7"]),
+        ({}, -1.0, ["sample_weight", "-1"]),
+    ],
+)
+def test_weights_below_zero_are_refused(
+    settings: dict[str, Any], weight: Any, facts: list[str]
+) -> None:
+    model = classifier(**settings)
+    with pytest.raises(InputError) as caught:
+        model.fit(ROWS, LABELS, sample_weight=weight)
+    assert all(fact in str(caught.value) for fact in facts)
+    assert not hasattr(model, "classes_")
+
+
+def test_a_class_weight_below_zero_is_refused_for_soft_labels_and_for_several_targets() -> None:
+    model = classifier(class_weight={0: -1.0})
+    with pytest.raises(InputError, match=r"class_weight.*-1"):
+        model.fit(ROWS, np.full((20, 2), 0.5), classes=[0, 1])
+    several = classifier(class_weight=[{0: 1.0}, {1: -3.0}])
+    with pytest.raises(InputError, match=r"class_weight.*-3"):
+        several.fit(ROWS, np.column_stack([LABELS, LABELS]))
+
+
+@pytest.mark.parametrize("sizes", [(3.5,), (3.0,), ("3",), "30", 2.5])
+def test_widths_that_are_no_whole_numbers_are_refused(sizes: Any) -> None:
+    """scikit-learn raises TypeError for them."""
+    with pytest.raises(InputError, match="hidden_layer_sizes"):
+        classifier(hidden_layer_sizes=sizes).fit(ROWS, LABELS)
+
+
+@pytest.mark.parametrize("early_stopping", [True, "loss"])
+def test_early_stopping_without_validation_rows_names_its_parameter(early_stopping: Any) -> None:
+    settings: dict[str, Any] = {"early_stopping": early_stopping, "validation_fraction": 0.0}
+    with pytest.raises(InputError, match=r"validation_fraction.*\(0, 1\).*0\.0") as caught:
+        classifier(**settings).fit(ROWS, LABELS)
+    assert "test_size" not in str(caught.value)
+    own = classifier(**settings).fit(ROWS, LABELS, X_val=ROWS, y_val=LABELS)
+    assert own.n_iter_ == 2
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+class TestAnotherSize:
+    """A fit that goes on with a network keeps its size."""
+
+    @pytest.mark.parametrize(
+        ("changed", "sizes"),
+        [
+            ({"hidden_layer_sizes": (3,)}, ["(4,)", "(3,)"]),
+            ({"hidden_layer_sizes": (4, 2)}, ["(4,)", "(4, 2)"]),
+            ({"members": 2}, ["1", "2"]),
+        ],
+    )
+    @pytest.mark.parametrize("method", ["fit", "partial_fit"])
+    def test_the_parameter_is_named(
+        self, method: str, changed: dict[str, Any], sizes: list[str]
+    ) -> None:
+        model = classifier(warm_start=True).fit(ROWS, LABELS).set_params(**changed)
+        outputs = model.predict_proba(ROWS)
+        with pytest.raises(InputError, match=next(iter(changed))) as caught:
+            getattr(model, method)(ROWS, LABELS)
+        assert all(size in str(caught.value) for size in sizes)
+        np.testing.assert_array_equal(model.predict_proba(ROWS), outputs)
+
+    def test_the_parameter_is_named_after_a_file_was_opened(self, tmp_path: Path) -> None:
+        model = classifier().fit(ROWS, LABELS).set_params(hidden_layer_sizes=(3,))
+        model.save(tmp_path / "model.safetensors")
+        opened: Any = xpnet.load(tmp_path / "model.safetensors")
+        with pytest.raises(InputError, match=r"hidden_layer_sizes.*\(4,\).*\(3,\)"):
+            opened.partial_fit(ROWS, LABELS)
+        assert opened.fit(ROWS, LABELS).coefs_[0].shape == (3, 3)
+
+
+@pytest.mark.parametrize("library", ["numpy", "pandas", "polars", "pandas with a time zone"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_dates_are_refused_as_text_is(library: str, beside: bool) -> None:
+    """NumPy would make nanoseconds of dates alone, and has an error of its own for others."""
+    days = np.datetime64("2024-01-01", "ns") + np.arange(20).astype("timedelta64[D]")
+    frame: Any = days[:, None]
+    if library != "numpy":
+        package = pytest.importorskip(library.partition(" ")[0])
+        frame = package.DataFrame({"day": days} | ({"x": ROWS[:, 0]} if beside else {}))
+    if library.endswith("zone"):
+        frame["day"] = frame["day"].dt.tz_localize("UTC")
+    with pytest.raises(InputError, match=r"MLPClassifier.*dates.*TabularClassifier"):
+        classifier().fit(frame, LABELS)

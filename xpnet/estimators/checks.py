@@ -1,6 +1,7 @@
 """Checks of single arrays of a fit or a prediction, as scikit-learn makes them."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,11 @@ from xpnet.learning.targets import HostTargets, dense
 from xpnet.models.inputs import is_on_host, on_device_of
 from xpnet.ops import Array, namespace
 from xpnet.typing import Rows
+
+_TIMES = "dates or durations"
+
+TIME_TYPES = re.compile(f"datetime|timedelta|timestamp|{_TIMES}", re.IGNORECASE)
+"""Names of types of dates and durations, in errors of NumPy and Python."""
 
 FLOATING = ("float64", "float32")
 """Names of the dtypes in which networks compute."""
@@ -118,6 +124,7 @@ def check_matrix(
         return validated(X, kind, columns, skip_check_array=True)
     # NumPy warns of values beyond the dtype, which `check_values` reports.
     with numbers_required(kind), numpy.errstate(over="ignore"):
+        _check_is_no_time(X)
         return validated(
             X,
             kind,
@@ -130,17 +137,28 @@ def check_matrix(
 
 @contextmanager
 def numbers_required(kind: type) -> Iterator[None]:
-    """Raise InputError in place of NumPy's error for text, which names no remedy."""
+    """Raise InputError in place of NumPy's error for text and for dates, which names no remedy."""
     try:
         yield
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         text = str(error).partition("could not convert string to float: ")[2]
-        if not text:
+        is_time = isinstance(error, TypeError) and TIME_TYPES.search(str(error)) is not None
+        if not (text or is_time):
             raise
+        received, taken = (_TIMES, "them") if is_time else (f"{text:.60}", "text")
         raise InputError(
-            f"`X` must hold numbers for {kind.__name__}; got {text:.60}. "
-            f"Use {_table_estimator(kind)}, which takes text."
+            f"`X` must hold numbers for {kind.__name__}; got {received}. "
+            f"Use {_table_estimator(kind)}, which takes {taken}."
         ) from error
+
+
+def _check_is_no_time(X: Any) -> None:
+    """Raise TypeError for dates and durations, of which NumPy would make numbers of nanoseconds."""
+    dtypes: Iterable[Any] = X.dtypes if hasattr(X, "dtypes") else [getattr(X, "dtype", None)]
+    for dtype in dtypes:
+        is_polars_time = hasattr(dtype, "is_temporal") and dtype.is_temporal()
+        if is_polars_time or getattr(dtype, "kind", "") in ("m", "M"):
+            raise TypeError(f"{dtype} is a type of {_TIMES}")
 
 
 def _table_estimator(kind: type) -> str:

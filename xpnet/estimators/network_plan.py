@@ -90,14 +90,34 @@ def renewed_network(
     optimizer.
 
     X : the training rows; fitted : the fit before
+
+    Raises InputError for parameters that ask for a network of another size.
     """
     network = fitted.network
+    _check_size_stays(network.spec, spec)
     if issparse(X) and not is_host(network.backend):
         network.to("numpy")
     if settings.incremental and fitted.learning_rate.solver == settings.solver:
         spec = replace(spec, rule=network.spec.rule, seed=network.spec.seed)
         return NetworkPlan(network, spec, fitted.learning_rate, keeps_optimizer=True)
     return NetworkPlan(network, _with_seed(spec, random_state), LearningRate(settings))
+
+
+def _check_size_stays(trained: NetworkSpec, asked: NetworkSpec) -> None:
+    """Raise InputError for parameters that ask for another size than that of the trained network.
+
+    trained : its description; asked : that of the fit that goes on with it
+    """
+    sizes = {
+        "hidden_layer_sizes": (trained.widths[1:-1], asked.widths[1:-1]),
+        "members": (trained.members, asked.members),
+    }
+    for name, (before, after) in sizes.items():
+        if before != after:
+            raise InputError(
+                f"`{name}` must stay {before} to go on with the network that was trained before; "
+                f"got {after}. Set it back, or call fit with warm_start=False."
+            )
 
 
 def _values_of_user(spec: NetworkSpec, values: Sequence[numpy.ndarray]) -> dict[str, numpy.ndarray]:

@@ -1,6 +1,7 @@
 """Rules that labels of classes must hold, besides those of scikit-learn."""
 
 from collections.abc import Mapping
+from math import inf
 
 import numpy
 
@@ -168,11 +169,26 @@ def _check_encodable(y: numpy.ndarray, name: str) -> None:
             )
 
 
+def check_not_negative(class_weight: object) -> None:
+    """Raise InputError for weights by label that are negative or not finite.
+
+    class_weight : dict of weights by label; others are not looked at
+    """
+    for label, weight in class_weight.items() if isinstance(class_weight, Mapping) else ():
+        if not 0 <= float(weight) < inf:
+            raise InputError(
+                "`class_weight` must not be negative, infinite or NaN; got "
+                f"{weight!r} for the class {label!r}. Correct it."
+            )
+
+
 def check_class_weights(class_weight: object, classes: numpy.ndarray) -> None:
-    """Raise InputError for weights by label that leave rows of one class alone.
+    """Raise InputError for weights by label that are negative or infinite, or that leave rows of
+    one class alone.
 
     class_weight : dict of weights by label; others are not looked at; classes : (classes,)
     """
+    check_not_negative(class_weight)
     if not isinstance(class_weight, Mapping) or len(classes) < 2:
         return
     remaining = [label for label in classes.tolist() if class_weight.get(label, 1.0) != 0]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from inspect import cleandoc, signature
 from math import inf
 from numbers import Integral, Real
+from operator import index
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy
@@ -124,14 +125,21 @@ def check_together(X_val: object, y_val: object, weight: object) -> None:
 
 def hidden_sizes(sizes: Iterable[int] | int) -> tuple[int, ...]:
     """Return the widths of hidden layers, of one number or several. Raises InputError unless all
-    are positive.
+    are positive whole numbers.
     """
     widths = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    try:
+        widths = list(map(index, widths))
+    except TypeError as error:
+        raise InputError(
+            f"`hidden_layer_sizes` must hold whole numbers; got {sizes!r}. Pass, for example, "
+            "(100,)."
+        ) from error
     if widths and min(widths) <= 0:
         raise InputError(
             f"hidden_layer_sizes must be > 0, got {widths}. Pass () for no hidden layer."
         )
-    return tuple(map(int, widths))
+    return tuple(widths)
 
 
 Estimator = TypeVar("Estimator")

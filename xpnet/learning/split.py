@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from xpnet.backend import Backend, on_device
 from xpnet.distributed.ranks import Ranks, ShardMap
+from xpnet.errors import InputError
 from xpnet.training import LabeledRows
 from xpnet.training.streamed import SourceRows
 
@@ -58,18 +59,33 @@ class Split:
         strata : (rows, ...), NumPy's, of this process's rows, whose proportions both parts keep;
             None for none
 
-        Raises ValueError where too few rows are split off.
+        Raises InputError for a fraction of 0 and where a class has too few rows, ValueError where
+        too few rows are split off.
         """
         rows = self.training
+        if not fraction:
+            raise InputError(
+                "`validation_fraction` must be in (0, 1) where rows are held out for early "
+                f"stopping; got {fraction}. Choose a share such as 0.1, or pass `X_val` and "
+                "`y_val`."
+            )
         if isinstance(rows, SourceRows):
             return Split(*rows.split(fraction, random_state, backend, dtype), self.ranks)
         shard_map = _shard_map(rows, self.ranks)
-        training, validation = train_test_split(
-            numpy.arange(len(shard_map.rank)),
-            random_state=random_state,
-            test_size=fraction,
-            stratify=_of_all_ranks(strata, shard_map, self.ranks),
-        )
+        row_count = len(shard_map.rank)
+        try:
+            training, validation = train_test_split(
+                numpy.arange(row_count),
+                random_state=random_state,
+                test_size=fraction,
+                stratify=_of_all_ranks(strata, shard_map, self.ranks),
+            )
+        except ValueError as error:
+            raise InputError(
+                "`validation_fraction` must be a share that divides the rows for training and "
+                f"validation; got {fraction} of {row_count} rows: {error} Choose another share, or "
+                "pass `X_val` and `y_val`."
+            ) from error
         if len(validation) < MIN_VALIDATION_ROWS:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of "

@@ -10,16 +10,18 @@ from sklearn.utils.class_weight import compute_sample_weight
 from xpnet.distributed.agreement import class_counts
 from xpnet.distributed.ranks import Ranks
 from xpnet.errors import InputError
-from xpnet.learning.labels import check_class_weights
+from xpnet.learning.labels import check_class_weights, check_not_negative
 from xpnet.learning.targets import ClassTargets, HostTargets, dense
 
 
 def check_weights(weights: object, rows: int, name: str = "sample_weight") -> numpy.ndarray:
-    """Check weights of rows as scikit-learn does, and make them (rows,) float64. Raises ValueError
-    for others.
+    """Check weights of rows as scikit-learn does, and make them (rows,) float64.
+
+    Raises InputError for negative weights and for zeros alone, ValueError for another shape, and
+    for weights that are not finite.
     """
     if isinstance(weights, Real):
-        return numpy.full(rows, float(weights))
+        weights = numpy.full(rows, float(weights))
     if not rows:
         return numpy.empty(0)
     checked: numpy.ndarray = check_array(
@@ -27,6 +29,12 @@ def check_weights(weights: object, rows: int, name: str = "sample_weight") -> nu
     )
     if checked.shape != (rows,):
         raise ValueError(f"sample_weight.shape == {checked.shape}, expected {(rows,)}!")
+    if (checked < 0).any():
+        row = int(checked.argmin())
+        raise InputError(
+            f"`{name}` must not be negative; got {checked[row]:g} in row {row}. Leave {name} out, "
+            "or correct it."
+        )
     if not checked.any():
         raise InputError(
             f"`{name}` must hold a positive weight; got zeros alone; leave {name} out, or correct "
@@ -64,6 +72,8 @@ def class_weights(
     y : the targets as the user has them; encoded : as the loss takes them
     class_weight : as scikit-learn takes it; "balanced" counts the rows of all ranks
     """
+    for one in class_weight if isinstance(class_weight, list) else [class_weight]:
+        check_not_negative(one)
     if targets.share_columns is not None and y.ndim == 2:
         return weights_of_shares(dense(y)[:, targets.share_columns], targets.classes, class_weight)
     if not isinstance(targets.classes, list):

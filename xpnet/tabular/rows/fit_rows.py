@@ -10,7 +10,6 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length
 
 from xpnet.data.cells.forms import LearnedForm
-from xpnet.errors import InputError
 from xpnet.learning.labels import hard_labels
 from xpnet.learning.weights import check_weights, weights_in_dtype
 from xpnet.models.inputs import to_host
@@ -146,13 +145,7 @@ def check_row_weights(
     """
     if weights is None:
         return None
-    checked = check_weights(to_host(weights), rows, name)
-    if (checked < 0).any():
-        raise InputError(
-            f"`{name}` must not be negative; got {checked.min():g}. Leave {name} out, or "
-            "correct it."
-        )
-    return weights_in_dtype(checked, dtype, name)
+    return weights_in_dtype(check_weights(to_host(weights), rows, name), dtype, name)
 
 
 class SelectableValues(Protocol):
