@@ -65,8 +65,8 @@ class Split:
         rows = self.training
         if not fraction:
             raise InputError(
-                "`validation_fraction` must be in (0, 1) where rows are held out for early "
-                f"stopping; got {fraction}. Choose a share such as 0.1, or pass `X_val` and "
+                "`validation_fraction` must be in (0, 1) for early stopping by a part of the "
+                f"rows; got {fraction}. Choose a share such as 0.1, or pass `X_val` and "
                 "`y_val`."
             )
         if isinstance(rows, SourceRows):
