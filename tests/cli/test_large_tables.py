@@ -17,8 +17,7 @@ import xpnet
 from xpnet.cli.rows.table_rows import TableRows
 from xpnet.data import open_data, sources, table_size
 from xpnet.tabular.rows import large_tables
-from xpnet.tabular.rows.division import RowLinks
-from xpnet.tabular.rows.fit_rows import CountedRows, WeightedTargets
+from xpnet.tabular.rows.fit_rows import CountedRows
 from xpnet.tabular.rows.large_tables import EncodedRows, written_means
 
 pytestmark = pytest.mark.slow
@@ -158,9 +157,7 @@ def test_encoded_rows_are_all_rows_once(run: Run) -> None:
         frame, ["a", "b", "colour"], chosen, np.flatnonzero(chosen).astype(float), None
     )
     encoder = xpnet.TableEncoder(bins=None).fit(rows.take(slice(None, None, 3)).table())
-    counted = CountedRows(
-        rows.file_rows, len(rows), WeightedTargets(None, rows.y, None), RowLinks()
-    )
+    counted = CountedRows(rows.file_rows, len(rows), None, rows.y)
     source = EncodedRows(counted, encoder, "float32")
     whole = encoder.transform(pandas.read_parquet("rows")[rows.features][chosen])
     np.testing.assert_array_equal(source.whole(), whole)
@@ -237,7 +234,7 @@ def test_no_mean_target_tells_a_row_its_own_target() -> None:
     firm = rng.permutation(np.arange(ROWS) % 150)
     y = rng.normal(size=150)[firm] + 2 * rng.normal(size=ROWS)
     table = pandas.DataFrame({"firm": np.char.add("f", firm.astype(str))})
-    rows = CountedRows(table, ROWS, WeightedTargets(None, y[:, None], None), RowLinks())
+    rows = CountedRows(table, ROWS, None, y[:, None])
     encoder = xpnet.TableEncoder(binning="tree", task="regression", random_state=0)
     places = np.arange(0, ROWS, 2)
     means = written_means(encoder.fit_means(table[::2], y[::2]), places)

@@ -310,7 +310,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         )
 
     def predict_proba(self, X: "RowsLike | Collection") -> Any:
-        """Tell the probability of each class.
+        """Predict the probability of each class.
 
         Parameters
         ----------
@@ -326,7 +326,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         return self._each_block("predict_proba", X)
 
     def predict_log_proba(self, X: "RowsLike | Collection") -> Any:
-        """Tell the logarithm of each class's probability.
+        """Predict the logarithm of each class's probability.
 
         Parameters
         ----------

@@ -163,7 +163,7 @@ class DaskGroup:
             raise Ended(f"The worker of rank {min(self.rank, other)} was lost: {error}") from error
 
     def _timed_out(self, other: int) -> str:
-        """Say that another rank did not come in time, and why that may be."""
+        """Return the message that another rank did not come in time, and why that may be."""
         unknown = is_wanted(self._worker, self._task) is None
         return (
             f"Rank {self.rank} of {self.size} waited {self._timeout:g} s for rank {other}, which "

@@ -433,7 +433,7 @@ def as_source(X: object, *, dtype: str | None = None, copied: bool = False) -> S
 
 
 def _is_large_map(array: numpy.ndarray, dtype: str | None, *, copied: bool) -> bool:
-    """Tell whether this is a memory-mapped matrix that is too large to be used as an array; see
+    """Return whether this is a memory-mapped matrix that is too large to be used as an array; see
     `as_source`.
     """
     if not (isinstance(array, numpy.memmap) and array.ndim == 2 and array.dtype.kind in "biuf"):

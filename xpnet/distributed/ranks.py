@@ -29,7 +29,7 @@ Summed = TypeVar("Summed", bound=Array)
 
 
 class ShardMap(NamedTuple):
-    """Says which rank has each row, where the ranks' rows do not lie one after the other.
+    """The rank of each row, where the ranks' rows do not lie one after the other.
 
     rank : (rows,) int64, the rank that has the row
     index : (rows,) int64, the position of the row among those that its rank has

@@ -45,7 +45,7 @@ class Verbose(Callback):
             )
 
     def _action(self) -> str:
-        """Say what follows from a training that stalls."""
+        """Return the sentence on what follows from a training that stalls."""
         if self.adaptive is None:
             return "Stopping."
         if self.adaptive.lowered is None:

@@ -87,7 +87,7 @@ def check_parameters(estimator: "DataclassInstance") -> None:
 
 
 def _is_allowed(value: object, allowed: Any) -> bool:
-    """Tell whether a value is in an interval or a set, or of a type, or an array-like."""
+    """Return whether a value is in an interval or a set, or of a type, or an array-like."""
     if isinstance(allowed, Interval):
         return value in allowed
     if isinstance(allowed, set):

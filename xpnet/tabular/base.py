@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from time import monotonic
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy
 from sklearn.utils import check_random_state
@@ -40,7 +40,6 @@ from xpnet.tabular.rows.encoding import encode_and_divide, encode_and_divide_new
 from xpnet.tabular.rows.fit_rows import (
     CountedRows,
     TargetCoding,
-    WeightedTargets,
     check_row_weights,
     select,
     with_forms_of,
@@ -54,13 +53,6 @@ MIN_NEW_ROWS = 16
 MIN_CALIBRATION_ROWS = 100
 """Number of validation rows from which those of a refinement replace those of the fit in intervals
 and temperatures."""
-
-
-class TrainingRows(NamedTuple):
-    """The rows that a fit learns from. coding : of their targets"""
-
-    rows: CountedRows
-    coding: TargetCoding
 
 
 class Tabular(FittedAttributes, TabularParameters):
@@ -197,11 +189,16 @@ class Tabular(FittedAttributes, TabularParameters):
         """
         start = self._start(callbacks)
         check_together(X_val, y_val, sample_weight_val)
-        training, coding = self._training_rows(InputRows(X, y, sample_weight), groups, time)
+        check_no_loader(X)
+        y = _passed_targets(type(self), y)
+        targets = self._checked_targets(y, "y")
+        rules = ReadingRules(self.date_format, missing_values=self.missing_values)
+        links = links_of(X, groups, time, len(targets), rules)
+        coding = self._coding_for(targets, y, sample_weight)
+        training = self._counted_rows(coding, InputRows(X, targets, sample_weight), "", links)
         settings = self._settings_for(coding)
         encoder = self.new_encoder(start.random_state)
-        own = InputRows(X_val, y_val, sample_weight_val)
-        validation = None if X_val is None else self._counted_rows(coding, own, "_val")
+        validation = self._validation_rows(coding, X_val, y_val, sample_weight_val)
         divided = encode_and_divide(settings, encoder, training, validation, start.random_state)
         return self._train(prepare_fit(settings, encoder, coding, divided, start))
 
@@ -350,7 +347,7 @@ class Tabular(FittedAttributes, TabularParameters):
             learning_rate_share > 0, "`learning_rate_share` must be above 0", learning_rate_share
         )
         require(max_iter >= 1, "`max_iter` must be 1 or more", max_iter)
-        _check_is_passed(type(self), y)
+        y = _passed_targets(type(self), y)
         check_together(X_val, y_val, sample_weight_val)
         targets = self._checked_targets(y, "y")
         coding, fitted = self._coding_of(fitted, targets)
@@ -358,8 +355,7 @@ class Tabular(FittedAttributes, TabularParameters):
         new = self._counted_rows(coding, InputRows(X, targets, sample_weight), "", links)
         count = new.count
         require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
-        own = InputRows(X_val, y_val, sample_weight_val)
-        validation = None if X_val is None else self._counted_rows(coding, own, "_val")
+        validation = self._validation_rows(coding, X_val, y_val, sample_weight_val)
         random_state = check_random_state(self.random_state)
         settings = self._settings()
         divided = encode_and_divide_new(settings, fitted.encoder, new, validation, random_state)
@@ -404,44 +400,47 @@ class Tabular(FittedAttributes, TabularParameters):
         self._settings()  # raises for parameters that do not go together
         return BegunFit(started, watching, check_random_state(self.random_state))
 
-    def _training_rows(
-        self, rows: InputRows, groups: ArrayLike | None, time: ArrayLike | str | None
-    ) -> TrainingRows:
-        """Return the rows to learn from, and the coding of their targets."""
-        check_no_loader(rows.X)
-        _check_is_passed(type(self), rows.y)
-        targets = self._checked_targets(rows.y, "y")
-        rules = ReadingRules(self.date_format, missing_values=self.missing_values)
-        links = links_of(rows.X, groups, time, len(targets), rules)
-        weight = check_row_weights(rows.weight, len(targets), self.dtype, "sample_weight")
-        coding = self._learned_targets(select(targets, nonzero_rows(weight)), rows.y)
-        counted = self._weighted_targets(coding, targets, weight, "y")
-        training = CountedRows(rows.X, len(targets), counted, links.take(counted.indices))
-        return TrainingRows(training, coding)
+    def _coding_for(
+        self, targets: CheckedTargets, passed: object, weight: ArrayLike | None
+    ) -> TargetCoding:
+        """Return the coding of targets, learned from those of the rows that count.
+
+        passed : the targets as the user passes them
+        """
+        checked = check_row_weights(weight, len(targets), self.dtype, "sample_weight")
+        return self._learned_targets(select(targets, nonzero_rows(checked)), passed)
 
     def _counted_rows(
         self, coding: TargetCoding, rows: InputRows, ending: str, links: RowLinks = UNLINKED
     ) -> CountedRows:
-        """Return rows without those of weight 0. ending : of the names of the arguments"""
-        targets = self._checked_targets(rows.y, f"y{ending}")
-        count = len(targets)
-        weight = check_row_weights(rows.weight, count, self.dtype, f"sample_weight{ending}")
-        counted = self._weighted_targets(coding, targets, weight, f"y{ending}")
-        return CountedRows(rows.X, count, counted, links.take(counted.indices))
+        """Return rows without those of weight 0, with their targets as the loss takes them.
 
-    def _weighted_targets(
-        self, coding: TargetCoding, y: CheckedTargets, weight: numpy.ndarray | None, name: str
-    ) -> WeightedTargets:
-        """Return the rows whose weight is not 0, with their targets as the loss takes them."""
+        rows : with checked targets; ending : of the names of the arguments
+        """
+        count = len(rows.y)
+        weight = check_row_weights(rows.weight, count, self.dtype, f"sample_weight{ending}")
         indices = nonzero_rows(weight)
-        Y = coding.encode(select(y, indices), name)
+        Y = coding.encode(select(rows.y, indices), f"y{ending}")
         weight = self._with_class_weights(coding, Y, select(weight, indices))
+        counted = CountedRows(rows.X, count, indices, Y, weight, links.take(indices))
         remaining = nonzero_rows(weight)  # Classes may have weight 0, too.
         if remaining is not None:
-            indices = remaining if indices is None else indices[remaining]
-        return WeightedTargets(
-            indices, select(Y, remaining), none_if_uniform(select(weight, remaining))
-        )
+            counted = counted.take(remaining)
+        return replace(counted, weight=none_if_uniform(counted.weight))
+
+    def _validation_rows(
+        self,
+        coding: TargetCoding,
+        X: TableLike | None,
+        y: TargetsLike | None,
+        weight: ArrayLike | None,
+    ) -> CountedRows | None:
+        """Return the validation rows that the user passes; None for none."""
+        if X is None:
+            return None
+        assert y is not None  # `check_together` has refused it
+        targets = self._checked_targets(y, "y_val")
+        return self._counted_rows(coding, InputRows(X, targets, weight), "_val")
 
     def _encoded_rows(self, rows: InputRows, coding: TargetCoding, ending: str) -> LabeledRows:
         """Return encoded rows, which may be a source. ending : of the names of the arguments"""
@@ -543,7 +542,8 @@ class Tabular(FittedAttributes, TabularParameters):
         return like_rows(self.get_fitted_state().member_outputs(X), X)
 
 
-def _check_is_passed(kind: type, y: object) -> None:
-    """Raise InputError, in scikit-learn's words, for targets that are None."""
+def _passed_targets(kind: type, y: TargetsLike | None) -> TargetsLike:
+    """Return targets. Raises InputError, in scikit-learn's words, for None."""
     if y is None:
         raise InputError(f"{kind.__name__} requires y to be passed, but the target y is None.")
+    return y

@@ -119,6 +119,6 @@ def prepare_fit(
 
 
 def may_reorder(divided: DividedRows, recipe: Recipe, networks: int) -> bool:
-    """Say whether one network trains on one fold of rows that belong to the fit, and no others."""
+    """Return whether one network trains, on one fold of rows that belong to the fit."""
     has_folds = isinstance(divided.validation, Sequence)
     return divided.are_own and has_folds and networks == 1 and not recipe.refit

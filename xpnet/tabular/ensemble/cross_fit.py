@@ -51,7 +51,7 @@ class Choices(NamedTuple):
 
 
 def needs_cross_fit(settings: TableSettings, divided: DividedRows) -> bool:
-    """Say whether intervals must come from networks of their own: for numbers, and few groups."""
+    """Return whether intervals must come from networks of their own: for numbers in few groups."""
     folds = divided.folds
     if settings.task != "regression" or not folds:
         return False

@@ -228,7 +228,7 @@ class Ensemble:
 
     @property
     def whole_epochs(self) -> bool:
-        """Say whether a network has made a whole epoch."""
+        """Return whether a network has made a whole epoch."""
         return any(training.best_epoch for training in self.trainings.values())
 
     def finished(self, *, interrupted: bool) -> TrainedNetworks:
@@ -324,7 +324,7 @@ class Ensemble:
                 self._changed.notify_all()
 
     def _has_time_for_another(self, minimum: int) -> bool:
-        """Say whether all networks and another one make no more epochs than the minimum may."""
+        """Return whether all networks and another one make no more epochs than the minimum may."""
         count = len(self.trainings)
         if count >= len(self.plans) or time.monotonic() >= self.recipe.deadline:
             return False
@@ -333,7 +333,7 @@ class Ensemble:
 
     @property
     def _is_out_of_time(self) -> bool:
-        """Say whether the time is over and a network has made a whole epoch, so that one can
+        """Return whether the time is over and a network has made a whole epoch, so that one can
         predict.
         """
         return time.monotonic() >= self.recipe.deadline and self.whole_epochs
@@ -367,7 +367,7 @@ class Ensemble:
 
     @property
     def _refits(self) -> bool:
-        """Say whether networks train on all rows at the end: not on validation rows of the user."""
+        """Return whether networks train on all rows at the end; not where the user validates."""
         return self.recipe.refit and isinstance(self.validation, Sequence)
 
 

@@ -308,7 +308,7 @@ def falling(learning_rate: float, epochs: int) -> Schedule:
 
 
 def may_have_helpers(settings: TableSettings, encoder: Transformer, rows: LabeledRows) -> bool:
-    """Say whether networks get factors of the inputs, and a linear baseline if they may have one.
+    """Return whether networks get factors of the inputs, and a linear baseline if one is allowed.
 
     They do not where the user has chosen the hidden layers or the encoder, nor for rows of a
     source.

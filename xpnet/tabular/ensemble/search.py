@@ -55,17 +55,17 @@ class NetworkSetting:
 
     @property
     def changes_dropout(self) -> bool:
-        """Say whether the dropout differs from that of the fit."""
+        """Return whether the dropout differs from that of the fit."""
         return self.label_dropout is not None
 
     @property
     def changes_scales(self) -> bool:
-        """Say whether the inputs have other factors."""
+        """Return whether the inputs have other factors."""
         return self.bin_scale != 1.0 or not self.uses_importances
 
     @property
     def changes_updates(self) -> bool:
-        """Say whether the learning rate and the weight decay differ from the estimator's."""
+        """Return whether the learning rate and the weight decay differ from the estimator's."""
         return self.learning_rate != 1.0
 
 
@@ -271,7 +271,7 @@ class SearchingEnsemble(Ensemble):
         return blend
 
     def _say_settings(self, name: str, settings: Sequence[int]) -> None:
-        """Say the titles of some settings."""
+        """Write a line with the titles of some settings."""
         if self.say is not None:
             self.say(name, enumerated(self.settings[setting].title for setting in settings))
 
@@ -324,7 +324,7 @@ def make_ensemble(
 
 
 def may_search(fit_settings: TableSettings, divided: DividedRows) -> bool:
-    """Say whether settings are searched for: the number of networks is open, and rows validate."""
+    """Return whether settings are searched for: with validation rows, and networks to choose."""
     validation = divided.validation
     parts = [divided.rows, *([validation] if isinstance(validation, LabeledRows) else [])]
     in_memory = not any(isinstance(part.X, Source) for part in parts)

@@ -46,7 +46,7 @@ class Watching:
     every_epoch: bool = False
 
     def encoded(self, encoder: Transformer) -> None:
-        """Say which columns are not used, and why."""
+        """Write the line on columns that are not used, and why."""
         left_out = getattr(encoder, "left_out_", {})
         if self.say is not None and left_out:
             reasons = (f"{column}: {reason}" for column, reason in left_out.items())
@@ -81,18 +81,18 @@ class NetworkLines(Callback):
         self.said = self.started
 
     def within_epoch(self, training: Training) -> None:
-        """Say a line about a long epoch."""
+        """Write a line about a long epoch."""
         if self._is_due():
             rows = f"{training.rows_done:,} of {training.rows:,} rows"
             self._say(f"epoch {training.done + 1} of {training.epochs}, {rows}")
 
     def epoch_end(self, training: Training) -> None:
-        """Say a line if each epoch has one, or if the last one is old."""
+        """Write a line if each epoch has one, or if the last one is old."""
         if self.every_epoch or self._is_due():
             self._say(f"epoch {training.done} of {training.epochs}, {_losses(training)}")
 
     def train_end(self, training: Training) -> None:
-        """Say how the training ended."""
+        """Write how the training ended."""
         self._say(f"{training.done} epochs, {_losses(training)}")
 
     def _is_due(self) -> bool:

@@ -376,7 +376,7 @@ def folds_to_measure(
 
 
 def can_be_stratified(labels: numpy.ndarray | None, count: int) -> bool:
-    """Say whether a class has a row for each fold. labels : (rows,) class indices or None"""
+    """Return whether a class has a row for each fold. labels : (rows,) class indices or None"""
     return labels is not None and bool(numpy.bincount(labels).max() >= count)
 
 

@@ -1,6 +1,7 @@
 """How the rows of a fit are encoded and divided for training and validation."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy
@@ -44,34 +45,33 @@ def encode_and_divide(
     training = training.with_forms(encoder)
     if isinstance(encoder, TableEncoder) and is_large(training):
         return encode_large(settings, encoder, training, validation, random_state)
-    are_own = isinstance(encoder, TableEncoder)
     fraction = settings.validation_fraction
     is_by_time = validation is None and training.links.time is not None and fraction > 0
     if is_by_time:
         training, validation = training.divided_by_time(fraction)
-    divided = ValidationFolds((), ())
+    parts = ValidationFolds((), ())
     if validation is None:
-        Y, groups = training.targets.Y, training.links.groups
-        folds = folds_of(settings, Y, random_state, groups)
+        folds = folds_of(settings, training.Y, random_state, training.links.groups)
         if folds is not None and isinstance(encoder, TableEncoder):
-            divided = folds_in_use(settings, folds, training.count)
+            parts = folds_in_use(settings, folds, training.count)
         elif folds is not None:
-            divided = ValidationFolds(folds, ())
-    rows, means = fit_encoder(
+            parts = ValidationFolds(folds, ())
+    divided = fit_encoder(
         encoder,
         training,
         settings.dtype,
         has_classes=settings.has_classes,
-        learned_rows=divided.learned_rows(training.count),
+        learned_rows=parts.learned_rows(training.count),
     )
     if validation is None:
-        used, unused = (with_unseen_inputs(part, rows.X) for part in divided)
-        return DividedRows(rows, used or None, are_own, means, other_folds=unused)
+        used, unused = (with_unseen_inputs(folds, divided.rows.X) for folds in parts)
+        return replace(divided, validation=used or None, other_folds=unused)
+    # The encoder has learned from no validation row: its mean targets hold for all networks.
     validation_rows = encode_rows(encoder, validation, settings.dtype)
     if not is_by_time:
-        return DividedRows(rows, validation_rows, are_own)
-    fold = latest_fold(len(rows.X), len(validation_rows.X))
-    return DividedRows(joined(rows, validation_rows), [fold], are_own)
+        return replace(divided, validation=validation_rows, means=())
+    fold = latest_fold(training.count, validation.count)
+    return replace(divided, rows=joined(divided.rows, validation_rows), validation=[fold], means=())
 
 
 class ValidationFolds(NamedTuple):

@@ -1,9 +1,8 @@
 """The rows of a fit: those whose weight is not 0, with their targets, and how they are encoded."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy
 from sklearn.utils import _safe_indexing
@@ -16,10 +15,10 @@ from xpnet.models.inputs import to_host
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.records import Table
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.encodings.training_inputs import InputMeans
 from xpnet.tabular.fitted import dense
 from xpnet.tabular.rows.coded_labels import CheckedTargets
-from xpnet.tabular.rows.division import RowLinks, latest_rows
+from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.division import UNLINKED, RowLinks, latest_rows
 from xpnet.tabular.rows.file_rows import FileRows
 from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike, TableLike, Transformer
@@ -39,42 +38,24 @@ class TargetCoding(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class WeightedTargets:
-    """The rows of a table that count, with their targets.
-
-    indices : (rows,) their places in the table, None for all rows
-    Y : (rows,) class indices or (rows, outputs) numbers
-    weight : (rows,) positive, None for equal ones
-    """
-
-    indices: numpy.ndarray | None
-    Y: numpy.ndarray
-    weight: numpy.ndarray | None
-
-    def take(self, chosen: numpy.ndarray) -> "WeightedTargets":
-        """Return some of these rows. chosen : indices of them"""
-        return WeightedTargets(
-            chosen if self.indices is None else self.indices[chosen],
-            self.Y[chosen],
-            select(self.weight, chosen),
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class CountedRows:
     """The rows of a table whose weight is not 0, before they are encoded.
 
     X : the whole table, as the user has passed it
     table_rows : number of rows of the whole table
-    targets : of the rows that count
-    links : between the rows that count
+    indices : (rows,) places in the table of the rows that count; None for all
+    Y : (rows,) class indices or (rows, outputs) numbers, as the loss takes them
+    weight : (rows,) positive; None for equal ones
+    links : groups or times of the rows that count
     """
 
     X: TableLike | Table | FileRows
     table_rows: int
-    targets: WeightedTargets
-    links: RowLinks
+    indices: numpy.ndarray | None
+    Y: numpy.ndarray
+    weight: numpy.ndarray | None = None
+    links: RowLinks = UNLINKED
 
     def divided_by_time(self, share: float) -> tuple["CountedRows", "CountedRows"]:
         """Return the earlier rows, and about this share of the rows, the latest ones."""
@@ -85,7 +66,7 @@ class CountedRows:
     @property
     def count(self) -> int:
         """Return the number of rows."""
-        return len(self.targets.Y)
+        return len(self.Y)
 
     def part(self, selection: numpy.ndarray) -> "CountedRows":
         """Return some of these rows. selection : (these rows,) bool"""
@@ -93,8 +74,13 @@ class CountedRows:
 
     def take(self, chosen: numpy.ndarray) -> "CountedRows":
         """Return some of these rows. chosen : indices of them"""
-        links = self.links.take(chosen)
-        return CountedRows(self.X, self.table_rows, self.targets.take(chosen), links)
+        return replace(
+            self,
+            indices=chosen if self.indices is None else self.indices[chosen],
+            Y=self.Y[chosen],
+            weight=select(self.weight, chosen),
+            links=self.links.take(chosen),
+        )
 
     def with_forms(self, encoder: Transformer) -> "CountedRows":
         """Return the same rows, whose table knows how all of them are read.
@@ -113,16 +99,15 @@ class CountedRows:
         Raises ValueError for a table of another number of rows.
         """
         if isinstance(self.X, FileRows):
-            indices = self.targets.indices
-            return self.X.whole() if indices is None else self.X.take(indices)
+            return self.X.whole() if self.indices is None else self.X.take(self.indices)
         table = table_of(self.X) if isinstance(encoder, TableEncoder) else self.X
         count = table.rows if isinstance(table, Table) else int(_num_samples(table))
         check_consistent_length(numpy.empty(count), numpy.empty(self.table_rows))
-        if self.targets.indices is None:
+        if self.indices is None:
             return table
         if isinstance(table, Table):
-            return table.take(self.targets.indices)
-        return _safe_indexing(table, self.targets.indices)
+            return table.take(self.indices)
+        return _safe_indexing(table, self.indices)
 
 
 def with_forms_of(encoder: Transformer, X: TableLike | Table) -> TableLike | Table:
@@ -172,13 +157,6 @@ def target_of_encodings(Y: numpy.ndarray, *, are_classes: bool) -> numpy.ndarray
     return Y if Y.ndim == 1 else Y[:, 0]
 
 
-class FittedRows(NamedTuple):
-    """The encoded rows that an encoder was fitted to. means : the inputs that are mean targets"""
-
-    rows: LabeledRows
-    means: Sequence[InputMeans]
-
-
 def fit_encoder(
     encoder: Transformer,
     rows: CountedRows,
@@ -186,8 +164,8 @@ def fit_encoder(
     *,
     has_classes: bool,
     learned_rows: numpy.ndarray | None = None,
-) -> FittedRows:
-    """Fit an encoder, and return the encoded rows with their targets and weights.
+) -> DividedRows:
+    """Fit an encoder, and return the encoded rows, which are not divided yet.
 
     has_classes : whether targets of several columns are soft labels
     learned_rows : (rows,) bool, the rows whose targets a `TableEncoder` may learn from beside mean
@@ -196,28 +174,28 @@ def fit_encoder(
     An encoder of another kind gets ``groups`` or ``time`` where its ``fit_transform`` has them.
     """
     table = rows.table_for(encoder)
-    first_target = target_of_encodings(rows.targets.Y, are_classes=has_classes)
+    first_target = target_of_encodings(rows.Y, are_classes=has_classes)
     if isinstance(encoder, TableEncoder):
         links = rows.links
         inputs = encoder.fit_training(table, first_target, links.groups, links.time, learned_rows)
         X = dense(inputs.encoded(), encoder, dtype)
-        return FittedRows(labeled(X, rows.targets), inputs.means)
+        return DividedRows(labeled(X, rows), None, are_own=True, means=inputs.means)
     parameters = signature(encoder.fit_transform).parameters
     passed = {"groups": rows.links.groups, "time": rows.links.time}
     used = {name: values for name, values in passed.items() if name in parameters}
     encoded = encoder.fit_transform(table, first_target, **used)
-    return FittedRows(labeled(dense(encoded, encoder, dtype), rows.targets), ())
+    return DividedRows(labeled(dense(encoded, encoder, dtype), rows), None)
 
 
 def encode_rows(encoder: Transformer, rows: CountedRows, dtype: str) -> LabeledRows:
     """Return rows that a fitted encoder encodes, with their targets and weights."""
     encoded = encoder.transform(rows.table_for(encoder))
-    return labeled(dense(encoded, encoder, dtype), rows.targets)
+    return labeled(dense(encoded, encoder, dtype), rows)
 
 
-def labeled(X: numpy.ndarray, targets: WeightedTargets) -> LabeledRows:
+def labeled(X: numpy.ndarray, rows: CountedRows) -> LabeledRows:
     """Return encoded rows with their targets and weights. Raises ValueError for other numbers of
     rows.
     """
-    check_consistent_length(X, targets.Y)
-    return LabeledRows(X, targets.Y, targets.weight)
+    check_consistent_length(X, rows.Y)
+    return LabeledRows(X, rows.Y, rows.weight)

@@ -101,7 +101,7 @@ def split_off(
     """Return rows for training, and a fraction of all rows for validation."""
     if rows.links.groups is not None:
         check_groups(rows.links.groups)
-    Y = rows.targets.Y
+    Y = rows.Y
     is_validation = split_off_rows(
         hard_labels(Y) if settings.has_classes else Y,
         rows.links,
@@ -127,14 +127,14 @@ def fit_to_sample(
     encoder: TableEncoder, sample: CountedRows, *, are_classes: bool
 ) -> Sequence[InputMeans]:
     """Fit an encoder to some rows; return the inputs that are mean targets."""
-    target = target_of_encodings(sample.targets.Y, are_classes=are_classes)
+    target = target_of_encodings(sample.Y, are_classes=are_classes)
     table = sample.table_for(encoder)
     return encoder.fit_means(table, target, sample.links.groups, sample.links.time)
 
 
 def labeled(X: "EncodedRows", rows: CountedRows, *, in_memory: bool) -> LabeledRows:
     """Return encoded rows with their targets and weights."""
-    return LabeledRows(X.whole() if in_memory else X, rows.targets.Y, rows.targets.weight)
+    return LabeledRows(X.whole() if in_memory else X, rows.Y, rows.weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +179,7 @@ class EncodedRows(Source):
         means: Sequence[WrittenMeans] = (),
     ) -> None:
         self.table = rows.X if isinstance(rows.X, FileRows) else table_of(rows.X)
-        indices = rows.targets.indices
+        indices = rows.indices
         self.rows: numpy.ndarray = numpy.arange(rows.count) if indices is None else indices
         self.encoder = encoder
         self.means = means
