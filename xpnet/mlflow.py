@@ -217,6 +217,7 @@ def _log_fit(estimator: Estimator, args: tuple[object, ...], arguments: dict[str
     mlflow.log_params(estimator.get_params(deep=False))
     mlflow.set_tags({"estimator_name": type(estimator).__name__, "why": estimator.why_})
     run = mlflow.active_run()
+    assert run is not None  # `manage_run` has started one
     now = round(1000 * time())
     metrics = [
         Metric(name.removesuffix("_curve_"), value, now, epoch)
