@@ -385,7 +385,7 @@ class Tabular(FittedAttributes, TabularParameters):
             fitted,
             networks=trained.networks,
             importances=importances_of(fitted.encoder, trained, divided, self.time_limit),
-            rows=None if fitted.rows is None else fitted.rows + len(divided.rows.X),
+            rows=None if fitted.rows is None else fitted.rows + divided.rows.count,
         )
         validation = predicted_rows(record, trained, divided)
         if len(validation.outputs) < MIN_CALIBRATION_ROWS:
@@ -486,7 +486,7 @@ class Tabular(FittedAttributes, TabularParameters):
         fitted = replace(
             self._record(fit.coding, fit.encoder, trained),
             importances=importances_of(fit.encoder, trained, divided, self.time_limit),
-            rows=len(divided.rows.X),
+            rows=divided.rows.count,
             validation_loss=trained.validation_loss,
             notes=divided.notes,
         )

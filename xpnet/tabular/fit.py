@@ -1,7 +1,7 @@
 """A fit of a table that is ready to train: its settings, its rows and its networks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from joblib import effective_n_jobs
@@ -96,7 +96,7 @@ def prepare_fit(
 ) -> TableFit:
     """Plan the networks of a fit."""
     start.watching.encoded(encoder)
-    minimum, maximum = settings.network_counts(len(divided.rows.X))
+    minimum, maximum = settings.network_counts(divided.rows.count)
     recipe = make_recipe(
         settings,
         encoder,
@@ -110,15 +110,17 @@ def prepare_fit(
     seeds = start.random_state.randint(2**31 - 1, size=maximum).tolist()
     jobs = min(effective_n_jobs(settings.n_jobs), minimum)
     is_cross_fitted = needs_cross_fit(settings, divided)
-    if may_reorder(divided, recipe, maximum) and not is_cross_fitted:
-        divided = divided.with_training_rows_first()
+    if may_change(divided, recipe, maximum) and not is_cross_fitted:
+        if isinstance(divided.validation, Sequence):
+            divided = divided.with_training_rows_first()
+        divided = replace(divided, are_of_one=True)
     ensemble = make_ensemble(
         settings, encoder, recipe, divided, seeds=seeds, jobs=jobs, say=start.watching.say
     )
     return TableFit(settings, encoder, coding, divided, recipe, ensemble, minimum, is_cross_fitted)
 
 
-def may_reorder(divided: DividedRows, recipe: Recipe, networks: int) -> bool:
-    """Return whether one network trains, on one fold of rows that belong to the fit."""
+def may_change(divided: DividedRows, recipe: Recipe, networks: int) -> bool:
+    """Return whether one network trains, once, on rows that belong to the fit."""
     has_folds = isinstance(divided.validation, Sequence)
-    return divided.are_own and has_folds and networks == 1 and not recipe.refit
+    return divided.are_own and networks == 1 and not (recipe.refit and has_folds)

@@ -108,6 +108,14 @@ def gather_dense(job: Job, rows: RowBlock) -> Block:
 
 
 @njit(**INNER)
+def rows_of_member(job: Job, rows: RowBlock, are_gathered: bool) -> Block:
+    """Return rows of X as a dense block, which this thread may have gathered for another member."""
+    if are_gathered:
+        return matrix(job, job.batch_x_at, rows.offset * job.inputs, rows.number, job.inputs)
+    return gather_dense(job, rows)
+
+
+@njit(**INNER)
 def times_weight(
     job: Job, layer: LayerRecord, x: Block, rows: RowBlock, z: Block, member: int, me: int
 ) -> None:
@@ -152,13 +160,16 @@ def work_block(
     for i in range(len(layers)):
         if not layers[i].bias_step:
             clear(bias_gradient(job, layers[i], GradientPart(block, first, 0, 0)))
+    # Members that share an order of the rows share a batch, which one buffer may hold.
+    is_one_batch = job.order_at != 0 and job.order_step == 0 and batch.rows <= job.round_rows
     for member in range(first, end):
         clear_member(job, layers, member)
         for begin in range(0, batch.rows, job.round_rows):
             begins = member * job.order_step + batch.first + begin
             count, offset = smaller(job.round_rows, batch.rows - begin), me * job.round_rows
             rows = RowBlock(begins, count, offset, job.first_row + begin, batch.t - 1)
-            x, out = gather_dense(job, rows), deltas_of(job, layers[len(layers) - 1], rows)
+            x = rows_of_member(job, rows, is_one_batch and member > first)
+            out = deltas_of(job, layers[len(layers) - 1], rows)
             forward_member(job, layers, x, rows, out, member, me)
             add_to_member = ACCUMULATE if begin > 0 else 0
             add_to_block = add_to_member if member == first else ACCUMULATE

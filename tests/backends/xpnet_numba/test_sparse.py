@@ -73,6 +73,20 @@ def test_same_numbers(data: Any, widths: tuple[int, ...], index: str, dtype: str
         )
 
 
+@pytest.mark.parametrize("batch_size", [64, 300])
+@pytest.mark.parametrize("own_batches", [False, True])
+def test_members_have_the_bits_of_dense_rows(data: Any, own_batches: bool, batch_size: int) -> None:
+    """Members make a batch dense, which they share where it is one, and at most 128 rows."""
+    X, y = data[0].astype("float32"), data[1]
+    orders = numpy.stack([numpy.random.default_rng(k).permutation(ROWS) for k in range(3)])
+    order = orders if own_batches else orders[0]
+    steps = [make_step(members=3, dtype="float32", seed=1) for _ in range(2)]
+    for step, rows in zip(steps, (X, sparse.csr_matrix(X)), strict=True):
+        step.epoch(rows, y, learning_rate=0.01, batch_size=batch_size, order=order)
+    for name, expected in steps[0].params.items():
+        numpy.testing.assert_array_equal(steps[1].params[name], expected)
+
+
 def test_dense_and_sparse_in_turn(data: Any) -> None:
     """One step takes both, whichever comes first."""
     X, y, _, order = data

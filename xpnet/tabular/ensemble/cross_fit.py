@@ -57,7 +57,7 @@ def needs_cross_fit(settings: TableSettings, divided: DividedRows) -> bool:
         return False
     by_group = [fold.groups for fold in folds if fold.unseen_inputs is not None]
     count = sum(len(numpy.unique(groups)) for groups in by_group if groups is not None)
-    return 0 < count <= MAX_GROUPS and len(divided.rows.X) < LARGE_ROWS
+    return 0 < count <= MAX_GROUPS and divided.rows.count < LARGE_ROWS
 
 
 @dataclass(frozen=True)

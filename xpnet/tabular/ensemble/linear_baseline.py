@@ -41,6 +41,7 @@ from xpnet.tabular.ensemble.linear_solvers import (
 from xpnet.tabular.ensemble.unlogged import fit_unlogged
 from xpnet.tabular.rows.held_parts import HeldEpochs, HeldOutputs
 from xpnet.tabular.rows.network_rows import rows_on_host
+from xpnet.tabular.rows.sparse_rows import dense_rows
 from xpnet.training import LabeledRows
 from xpnet.typing import SparseMatrix
 
@@ -90,28 +91,29 @@ def numbers_of_columns(
     return csr_array(sparse_block_diag(blocks)), columns
 
 
-def sums_of_inputs(X: numpy.ndarray, sums: SparseMatrix) -> numpy.ndarray:
+def sums_of_inputs(X: numpy.ndarray | SparseMatrix, sums: SparseMatrix) -> numpy.ndarray:
     """Return the sums of the inputs of rows: (rows, numbers), the product of X and sums.
 
     Most numbers are one input; the others are sums of inputs that lie side by side. So the dense
     rows are read once, which is faster than a product with a sparse matrix.
 
-    X : (rows, inputs); sums : (inputs, numbers)
+    X : (rows, inputs), sparse rows are made dense; sums : (inputs, numbers)
     """
+    dense = dense_rows(X)
     columns = sums.tocsc()
     columns.sort_indices()
-    values = columns.data.astype(X.dtype)
+    values = columns.data.astype(dense.dtype)
     ends = columns.indptr
-    result = numpy.zeros((len(X), columns.shape[1]), X.dtype)
+    result = numpy.zeros((len(dense), columns.shape[1]), dense.dtype)
     is_one_input = numpy.diff(ends) == 1
     of_one = ends[:-1][is_one_input]
-    result[:, is_one_input] = X[:, columns.indices[of_one]] * values[of_one]
+    result[:, is_one_input] = dense[:, columns.indices[of_one]] * values[of_one]
     for number in numpy.flatnonzero(numpy.diff(ends) > 1):
         entries = slice(ends[number], ends[number + 1])
         inputs = columns.indices[entries]
-        factors = numpy.zeros(inputs[-1] - inputs[0] + 1, X.dtype)
+        factors = numpy.zeros(inputs[-1] - inputs[0] + 1, dense.dtype)
         factors[inputs - inputs[0]] = values[entries]
-        result[:, number] = X[:, inputs[0] : inputs[-1] + 1] @ factors
+        result[:, number] = dense[:, inputs[0] : inputs[-1] + 1] @ factors
     return result
 
 

@@ -36,6 +36,7 @@ from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.ensemble.refit import refit, refit_epochs
 from xpnet.tabular.rows.held_parts import HeldOutputs, HeldParts
 from xpnet.tabular.rows.network_rows import rows_on_host
+from xpnet.tabular.rows.sparse_rows import dense_rows
 from xpnet.training import LabeledRows, TrainingState, train
 from xpnet.training.callbacks import CallbackLike
 from xpnet.training.streamed import Streamed
@@ -143,8 +144,8 @@ def with_centred_units(
     names = spec.layer_names[0]
     if spec.layers == 1 or isinstance(rows.X, Source):
         return values
-    X = to_host(rows.X)
-    mean = X[: min(len(X), MAX_ROWS_OF_MEAN)].mean(axis=0, dtype=numpy.float64)
+    X = dense_rows(to_host(rows.X)[: min(rows.count, MAX_ROWS_OF_MEAN)])
+    mean = X.mean(axis=0, dtype=numpy.float64)
     inputs = mean * values[names["scale_in"]] if "scale_in" in names else mean
     bias = -(inputs @ values[names["weight"]])
     shape = values[names["bias"]].shape

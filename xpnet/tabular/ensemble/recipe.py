@@ -168,17 +168,17 @@ def make_recipe(
     backend = settings.backend
     if settings.precision == "float32":
         backend = in_precision(backend, "fp32")
-    batch_size = settings.batch_size_of(len(rows.X))
+    batch_size = settings.batch_size_of(rows.count)
     learning_rate = settings.learning_rate
     schedule: Schedule = Constant(learning_rate)
     epochs = settings.epochs
     is_capped = is_bounded = False
     if epochs is None:
-        is_large = len(rows.X) >= LARGE_ROWS
+        is_large = rows.count >= LARGE_ROWS
         maximum = MAX_EPOCHS if has_validation and not is_large else quality.max_epochs
         work = networks * work_of_an_epoch(spec)
-        allowed = allowed_work(quality, len(rows.X), encoder.n_features_in_)
-        updates = math.ceil(len(rows.X) / batch_size)
+        allowed = allowed_work(quality, rows.count, encoder.n_features_in_)
+        updates = math.ceil(rows.count / batch_size)
         epochs = affordable_epochs(allowed / work, updates, maximum)
         is_bounded = epochs < maximum
         is_capped = is_large and is_bounded
@@ -215,7 +215,7 @@ def may_be_noise(rows: LabeledRows, spec: NetworkSpec, sums: SparseMatrix | None
 
     rows : on the host; sums : of a recipe without factors of the inputs
     """
-    if sums is None or len(rows.X) > MAX_ROWS_OF_RELATIONS:
+    if sums is None or rows.count > MAX_ROWS_OF_RELATIONS:
         return False
     return not has_related_number(sums_of_inputs(rows.X, sums), rows, spec.widths[-1])
 
@@ -332,7 +332,7 @@ def sums_of_baseline(
         and spec.widths[-1] <= MAX_OUTPUTS
         and not any(spec.monotonic)
         and set(spec.activations) == {"relu"}
-        and len(rows.X) <= MAX_ROWS
+        and rows.count <= MAX_ROWS
     )
     return numbers_of_columns(encodings, codes=False)[0] if has_baseline else None
 

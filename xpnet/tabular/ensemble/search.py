@@ -297,7 +297,7 @@ def make_ensemble(
     """
     quality = fit_settings.quality
     searches = may_search(fit_settings, divided)
-    minimum, _ = fit_settings.network_counts(len(divided.rows.X))
+    minimum, _ = fit_settings.network_counts(divided.rows.count)
     count = quality.search[0].settings if searches else min(quality.settings, minimum)
     settings = settings_of_networks(fit_settings, recipe, count)
     searches = searches and len(settings) > 1
@@ -333,5 +333,5 @@ def may_search(fit_settings: TableSettings, divided: DividedRows) -> bool:
         and fit_settings.networks is None
         and validation is not None
         and in_memory
-        and len(divided.rows.X) < LARGE_ROWS
+        and divided.rows.count < LARGE_ROWS
     )

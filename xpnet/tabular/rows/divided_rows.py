@@ -20,6 +20,7 @@ class DividedRows:
     rows : those of all folds
     validation : folds, or validation rows for all networks, or None
     are_own : whether the inputs were made by this fit, which may reorder and scale them in place
+    are_of_one : whether one network trains on them, once: it may scale them where they lie
     means : the inputs that are mean targets, which depend on the training rows of a fold
     notes : sentences on what a large table is spared
     other_folds : folds whose validation rows no network has
@@ -31,6 +32,7 @@ class DividedRows:
     means: Sequence[InputMeans] = ()
     notes: Sequence[str] = ()
     other_folds: Sequence[Fold] = ()
+    are_of_one: bool = False
 
     @property
     def folds(self) -> Sequence[Fold]:

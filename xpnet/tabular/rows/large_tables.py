@@ -11,14 +11,16 @@ are encoded and trained on in the same order.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 from numpy.random import RandomState
 
 from xpnet.data import table_size
 from xpnet.data.sources import Source
+from xpnet.dispatch import choose
 from xpnet.learning.labels import hard_labels
+from xpnet.models.inputs import is_host
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.encodings.column_fit import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
@@ -27,8 +29,10 @@ from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import check_groups, split_off_rows
 from xpnet.tabular.rows.file_rows import FileRows
 from xpnet.tabular.rows.fit_rows import CountedRows, target_of_encodings
+from xpnet.tabular.rows.sparse_rows import are_mostly_zeros, compressed, max_filled
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows
+from xpnet.typing import SparseMatrix
 
 SAMPLE_ROWS = 2**16
 """Maximum number of rows that the encoder of a large table learns from."""
@@ -88,11 +92,28 @@ def encode_large(
             f"encodings are those of {len(places):,} of {training.count:,} rows, at even distances"
         )
     X = EncodedRows(training, encoder, settings.dtype, written_means(means, places))
-    divided = labeled(X, training, in_memory=max_width > 0)
+    may_be_sparse = is_host(choose(backend=settings.backend).backend)
+    divided = DividedRows(
+        LabeledRows(
+            X.in_memory(may_be_sparse=may_be_sparse) if max_width else X,
+            training.Y,
+            training.weight,
+        ),
+        None,
+        are_own=True,
+        notes=notes,
+    )
     if validation is None:
-        return DividedRows(divided, None, notes=notes)
+        return divided
     X_val = EncodedRows(validation, encoder, settings.dtype)
-    return DividedRows(divided, labeled(X_val, validation, in_memory=max_width > 0), notes=notes)
+    return replace(
+        divided,
+        validation=LabeledRows(
+            X_val.in_memory() if max_width else X_val,
+            validation.Y,
+            validation.weight,
+        ),
+    )
 
 
 def split_off(
@@ -130,11 +151,6 @@ def fit_to_sample(
     target = target_of_encodings(sample.Y, are_classes=are_classes)
     table = sample.table_for(encoder)
     return encoder.fit_means(table, target, sample.links.groups, sample.links.time)
-
-
-def labeled(X: "EncodedRows", rows: CountedRows, *, in_memory: bool) -> LabeledRows:
-    """Return encoded rows with their targets and weights."""
-    return LabeledRows(X.whole() if in_memory else X, rows.Y, rows.weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +210,14 @@ class EncodedRows(Source):
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
         """Yield the rows of a block, some thousand at a time."""
         return self._encoded(*self.starts[block : block + 2].tolist())
+
+    def in_memory(self, *, may_be_sparse: bool = False) -> "numpy.ndarray | SparseMatrix":
+        """Return all rows, as a sparse matrix where most inputs are 0 and that is allowed."""
+        encodings = self.encoder.encodings_
+        if may_be_sparse and are_mostly_zeros(encodings):
+            parts = self._encoded(0, len(self))
+            return compressed(parts, self.shape, self.dtype, max_filled(encodings))
+        return self.whole()
 
     def whole(self) -> numpy.ndarray:
         """Return all rows, which are read once from the first to the last."""

@@ -8,10 +8,11 @@ import numpy
 
 from xpnet.backend import Backend, on_device
 from xpnet.data.sources import Source
-from xpnet.models.inputs import to_host
+from xpnet.models.inputs import is_sparse, to_host
 from xpnet.ops import Array
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
+from xpnet.tabular.rows.sparse_rows import scale_in_place, scaled
 from xpnet.training import LabeledRows
 
 
@@ -54,10 +55,16 @@ class SharedRows:
 
         fold_number : of its fold; scales : (inputs,) factors of the inputs, or None
         """
-        if self.validation is None:
-            return NetworkRows(self.all_rows(scales), None)
-        if isinstance(self.validation, LabeledRows):
-            return NetworkRows(self.all_rows(scales), self._scaled(self.validation, scales))
+        if not isinstance(self.validation, Sequence):
+            validation = self.validation
+            if validation is not None:
+                validation = self._scaled(validation, scales)
+            if not self._divided.are_of_one:
+                return NetworkRows(self.all_rows(scales), validation)
+            if scales is not None:
+                with on_device(self.backend):
+                    scale_in_place(self.rows.X, self._factors(scales))
+            return NetworkRows(self.rows, validation)
         fold = self._divided.folds[fold_number]
         scales_val = scales
         if fold.unseen_inputs is not None:
@@ -80,14 +87,17 @@ class SharedRows:
             return rows
         asarray = self.backend.asarray
         weight = None if rows.weight is None else asarray(rows.weight)
-        return LabeledRows(asarray(rows.X), asarray(rows.Y), weight)
+        X = rows.X if is_sparse(rows.X) else asarray(rows.X)
+        return LabeledRows(X, asarray(rows.Y), weight)
 
     def _scaled(self, rows: LabeledRows, scales: numpy.ndarray | None) -> LabeledRows:
         """Return rows whose inputs are multiplied by factors."""
         if scales is None:
             return rows
+        factors = self._factors(scales)
         with on_device(self.backend):
-            return replace(rows, X=rows.X * self._factors(scales))
+            X = scaled(rows.X, factors) if is_sparse(rows.X) else rows.X * factors
+            return replace(rows, X=X)
 
     def _selected(
         self, selection: numpy.ndarray | slice, scales: numpy.ndarray | None
@@ -104,7 +114,7 @@ class SharedRows:
             else:
                 selected = self.rows.take(selection, self.backend)
             if scales is not None:
-                selected.X *= self._factors(scales)
+                scale_in_place(selected.X, self._factors(scales))
             return selected
 
     def _factors(self, scales: numpy.ndarray) -> Array:
