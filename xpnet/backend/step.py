@@ -100,6 +100,8 @@ class Step(ABC):
         The part of the last returned loss that is the L2 penalty.
     takes_sparse : bool, default False
         Whether X may be a SciPy sparse matrix of compressed rows.
+    takes_offsets : bool, default False
+        Whether Y may have offsets of the logits behind the labels, (rows, 2 * out).
 
     See Also
     --------
@@ -136,6 +138,7 @@ class Step(ABC):
     params: Parameters
     penalty: float = 0.0
     takes_sparse: bool = False
+    takes_offsets: bool = False
 
     @property
     def backend(self) -> Backend:

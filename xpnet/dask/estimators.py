@@ -68,8 +68,9 @@ def _check_no_exposures(arguments: dict[str, object]) -> None:
     ]
     if passed:
         raise InputError(
-            f"`{passed[0]}` must be left out for rows on a cluster; got one. Fit y / exposure with "
-            "weights of exposure ** (2 - power), and multiply the predictions by the exposures."
+            f"`{passed[0]}` must be left out for rows on a cluster; got one. Fit y / exposure of "
+            "numbers, with weights of exposure ** (2 - power), and multiply the predictions by the "
+            "exposures; or fit rows in memory."
         )
 
 
@@ -309,13 +310,15 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
             "partial_fit", X, y, sample_weight, {"classes": classes, **validation}
         )
 
-    def predict_proba(self, X: "RowsLike | Collection") -> Any:
+    def predict_proba(self, X: "RowsLike | Collection", *, offset: ArrayLike | None = None) -> Any:
         """Predict the probability of each class.
 
         Parameters
         ----------
         X : array, shape (rows, features)
             Dask's, or any that the estimator without Dask takes.
+        offset : array, shape (rows,) or (rows, classes), optional
+            Offsets of rows in memory, as `xpnet.MLPClassifier.predict_proba` takes them.
 
         Returns
         -------
@@ -323,15 +326,19 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
             In the order of ``classes_``: a Dask array for a Dask array, a Dask frame for a Dask
             frame.
         """
-        return self._each_block("predict_proba", X)
+        return self._each_block("predict_proba", X, offset=offset)
 
-    def predict_log_proba(self, X: "RowsLike | Collection") -> Any:
+    def predict_log_proba(
+        self, X: "RowsLike | Collection", *, offset: ArrayLike | None = None
+    ) -> Any:
         """Predict the logarithm of each class's probability.
 
         Parameters
         ----------
         X : array, shape (rows, features)
             Dask's, or any that the estimator without Dask takes.
+        offset : array, shape (rows,) or (rows, classes), optional
+            Offsets of rows in memory, as `xpnet.MLPClassifier.predict_proba` takes them.
 
         Returns
         -------
@@ -339,7 +346,7 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
             In the order of ``classes_``: a Dask array for a Dask array, a Dask frame for a Dask
             frame.
         """
-        return self._each_block("predict_log_proba", X)
+        return self._each_block("predict_log_proba", X, offset=offset)
 
 
 @with_documentation_of(Parameters=xpnet.MLPRegressor)

@@ -9,12 +9,17 @@ from scipy import sparse
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 
-from xpnet.backend import on_device
+from xpnet.backend import Backend, dtype_name, on_device
 from xpnet.data.sources import RowsLike
 from xpnet.estimators.mlp import MLP
 from xpnet.estimators.outputs import like_input
 from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.settings import FitSettings
+from xpnet.learning.exposure import (
+    Exposures,
+    check_exposures_of_validation,
+    offsets_of_logits,
+)
 from xpnet.learning.fitted import FittedAttribute, in_copy
 from xpnet.learning.ordered import (
     Choice,
@@ -37,6 +42,7 @@ from xpnet.learning.split import InputRows
 from xpnet.learning.targets import ClassTargets, HostTargets, Targets, learn_classes, learn_shares
 from xpnet.models.inputs import is_on_host, to_host
 from xpnet.ops import ACTIVATIONS
+from xpnet.ops.offsets import with_offsets
 from xpnet.training import TrainingState
 from xpnet.training.callbacks import CallbackLike
 from xpnet.typing import Array, ArrayLike, SparseMatrix
@@ -134,6 +140,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         X_val: RowsLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+        offset_val: ArrayLike | None = None,
         callbacks: Sequence[CallbackLike] = (),
         resume_from: TrainingState | None = None,
     ) -> Self:
@@ -149,15 +157,41 @@ class MLPClassifier(ClassifierMixin, MLP):
             The label of each column of soft labels. One-hot rows train as labels do.
         y_val : array, optional
             Their targets; labels or soft labels.
+        offset : array, shape (rows,) or (rows, classes), optional
+            Known parts of the logits, from -80 to 80: of two classes a number that is added to the
+            logarithm of the odds of the second, such as a prior or the result of an earlier model;
+            of more classes one for each, in the order of ``classes_``. The network learns the rest.
+        offset_val : array, shape (validation rows,) or (validation rows, classes), optional
+            The offsets of the validation rows.
 
         Returns
         -------
         MLPClassifier
             The estimator itself.
+
+        Notes
+        -----
+        Predictions without offsets are those of an offset of 0, also of exported files. With
+        several members each learns beside the offsets, and the odds of the mean of their
+        probabilities are multiplied by exp(offset).
+
+        Examples
+        --------
+        >>> import numpy
+        >>> import xpnet
+        >>> rng = numpy.random.default_rng(0)
+        >>> prior = rng.normal(size=4000)
+        >>> y = rng.uniform(size=4000) < 1 / (1 + numpy.exp(-(prior + 1)))
+        >>> model = xpnet.MLPClassifier((), solver="lbfgs", alpha=0.0, random_state=0)
+        >>> model = model.fit(numpy.zeros((4000, 1)), y, offset=prior)
+        >>> float(model.intercept_.round(1)[0])
+        1.0
         """
+        offsets = Exposures(None, offset)
+        check_exposures_of_validation(offsets, Exposures(None, offset_val, "_val"), X_val)
         return self._train(
-            InputRows(X, y, sample_weight),
-            InputRows(X_val, y_val, sample_weight_val),
+            InputRows(X, y, sample_weight, offset),
+            InputRows(X_val, y_val, sample_weight_val, offset_val),
             classes=classes,
             callbacks=list(callbacks),
             resume_from=resume_from,
@@ -223,13 +257,15 @@ class MLPClassifier(ClassifierMixin, MLP):
             incremental=True,
         )
 
-    def predict(self, X: RowsLike) -> Array | SparseMatrix:
+    def predict(self, X: RowsLike, *, offset: ArrayLike | None = None) -> Array | SparseMatrix:
         """Predict the most probable label of each row and target; of ordered classes the median.
 
         Parameters
         ----------
         X : array or scipy sparse matrix, shape (rows, features)
             The rows; a data frame or lists, too.
+        offset : array, shape (rows,) or (rows, classes), optional
+            Offsets, which are added to the logits, as for `fit`; None for 0.
 
         Returns
         -------
@@ -245,7 +281,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        outputs, backend = self._outputs(X, "predict")
+        outputs, backend = self._outputs_with(X, "predict", offset)
         targets = self._classes()
         on_host = type(X) is numpy.ndarray or is_on_host(X)
         with on_device(backend):
@@ -255,13 +291,15 @@ class MLPClassifier(ClassifierMixin, MLP):
             labels = like_input(labels, X, backend)
             return sparse.csr_matrix(labels) if targets.are_sparse else labels
 
-    def predict_proba(self, X: RowsLike) -> Array | list[Array]:
+    def predict_proba(self, X: RowsLike, *, offset: ArrayLike | None = None) -> Array | list[Array]:
         """Predict the probability of each class.
 
         Parameters
         ----------
         X : array or scipy sparse matrix, shape (rows, features)
             The rows; a data frame or lists, too.
+        offset : array, shape (rows,) or (rows, classes), optional
+            Offsets, which are added to the logits, as for `fit`; None for 0.
 
         Returns
         -------
@@ -278,11 +316,26 @@ class MLPClassifier(ClassifierMixin, MLP):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        return self._probabilities(X, "predict_proba")
+        return self._probabilities(X, "predict_proba", offset)
 
-    def _probabilities(self, X: RowsLike, method: str) -> Array | list[Array]:
-        """Return the result of `predict_proba`, for a public method of this name."""
+    def _outputs_with(
+        self, X: RowsLike, method: str, offset: ArrayLike | None
+    ) -> tuple[Array, Backend]:
+        """Return outputs (rows, out) of rows with offsets, and their backend, for a method."""
         outputs, backend = self._outputs(X, method)
+        if offset is None:
+            return outputs, backend
+        targets = self._classes()
+        offsets = offsets_of_logits(offset, outputs.shape[0], targets.loss, targets.outputs)
+        with on_device(backend), numpy.errstate(divide="ignore"):  # of probabilities of 0
+            on_backend = backend.asarray(offsets, dtype=dtype_name(outputs.dtype))
+            return with_offsets(outputs, on_backend), backend
+
+    def _probabilities(
+        self, X: RowsLike, method: str, offset: ArrayLike | None
+    ) -> Array | list[Array]:
+        """Return the result of `predict_proba`, for a public method of this name."""
+        outputs, backend = self._outputs_with(X, method, offset)
         targets = self._classes()
         if isinstance(targets.classes, list):
             return [like_input(outputs[:, columns], X, backend) for columns in targets.columns]
@@ -291,13 +344,17 @@ class MLPClassifier(ClassifierMixin, MLP):
                 outputs = backend.xp.concat([1 - outputs, outputs], axis=1)
         return like_input(outputs, X, backend)
 
-    def predict_log_proba(self, X: RowsLike) -> Array | list[Array]:
+    def predict_log_proba(
+        self, X: RowsLike, *, offset: ArrayLike | None = None
+    ) -> Array | list[Array]:
         """Predict the logarithm of the probability of each class.
 
         Parameters
         ----------
         X : array or scipy sparse matrix, shape (rows, features)
             The rows; a data frame or lists, too.
+        offset : array, shape (rows,) or (rows, classes), optional
+            Offsets, which are added to the logits, as for `fit`; None for 0.
 
         Returns
         -------
@@ -314,7 +371,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         MixedArraysError
             For arrays of another library than those of ``fit``.
         """
-        probabilities = self._probabilities(X, "predict_log_proba")
+        probabilities = self._probabilities(X, "predict_log_proba", offset)
         network = self._record_of_fit().network
         log: Any = numpy.log if is_on_host(X) else network.backend.xp.log
         with network.on_device():
@@ -322,7 +379,14 @@ class MLPClassifier(ClassifierMixin, MLP):
                 return [log(of_one) for of_one in probabilities]
             return log(probabilities)
 
-    def score(self, X: RowsLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self,
+        X: RowsLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        offset: ArrayLike | None = None,
+    ) -> float:
         """Measure the accuracy of the predictions.
 
         Parameters
@@ -333,6 +397,8 @@ class MLPClassifier(ClassifierMixin, MLP):
             Their true labels.
         sample_weight : array, shape (rows,), optional
             Weights of the rows.
+        offset : array, shape (rows,) or (rows, classes), optional
+            Offsets of the rows, of which ``predict`` is asked.
 
         Returns
         -------
@@ -340,7 +406,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             The share of rows whose labels are all right, at most 1.
         """
         labels = to_host(y)
-        predicted = to_host(self.predict(X))
+        predicted = to_host(self.predict(X, offset=offset))
         weight = to_host(sample_weight)
         comparable = (
             type(labels) is type(predicted) is numpy.ndarray

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from numpy.random import RandomState
 
+from xpnet.backend import on_device
 from xpnet.distributed.batches import begin_alike
 from xpnet.distributed.ranks import ALONE, Ranks
 from xpnet.estimators.checks import Columns
@@ -15,9 +16,11 @@ from xpnet.estimators.record import TrainingRecord
 from xpnet.estimators.resume import Checkpoints, open_checkpoints
 from xpnet.estimators.rows import CheckedRows, read_validation_rows
 from xpnet.estimators.settings import FitSettings
+from xpnet.learning.exposure import targets_with_offsets
 from xpnet.learning.split import InputRows, Split
 from xpnet.learning.targets import ClassTargets, Targets
 from xpnet.learning.weights import check_weights, class_weights
+from xpnet.ops.offsets import labels_and_offsets
 from xpnet.training import LabeledRows
 
 
@@ -61,12 +64,12 @@ def prepare_fit(
     begin_alike(random_state, ranks)
     plan = plan_network(settings, earlier, split, targets, training.columns, place, random_state)
     if settings.makes_epochs and not ranks.several:
-        plan.prepare(split.training.X)
+        plan.prepare(split.training)
     if settings.makes_epochs and settings.stops_early and measured is None:
         split = split.divide(
             settings.validation_fraction,
             random_state,
-            targets.strata(split.training.Y),
+            targets.strata(labels_and_offsets(split.training.Y, targets.outputs)[0]),
             place.choice.backend,
             place.dtype,
         )
@@ -82,7 +85,7 @@ def encode_rows(
     checked: CheckedRows, targets: Targets, settings: FitSettings, ranks: Ranks
 ) -> LabeledRows:
     """Return training rows with their targets as the loss takes them, and their weights."""
-    X, y, weight = checked.rows
+    X, y, weight, offset = checked.rows
     Y = targets.encode(y)
     if weight is not None:
         weight = check_weights(weight, len(Y))
@@ -90,6 +93,8 @@ def encode_rows(
         assert isinstance(targets, ClassTargets)
         by_class = class_weights(y, Y, targets, settings.class_weight, ranks)
         weight = by_class if weight is None else weight * by_class
+    if offset is not None:
+        Y = targets_with_offsets(Y, offset, targets.loss, targets.outputs, "offset")
     return LabeledRows(X, Y, weight)
 
 
@@ -127,5 +132,10 @@ def smooth_targets(split: Split, targets: Targets, settings: FitSettings, place:
     if not settings.label_smoothing:
         return split
     training = split.training
-    Y = targets.smooth(training.Y, settings.label_smoothing, place.choice.backend, place.dtype)
+    labels, offsets = labels_and_offsets(training.Y, targets.outputs)
+    backend = place.choice.backend
+    Y = targets.smooth(labels, settings.label_smoothing, backend, place.dtype)
+    if offsets is not None:
+        with on_device(backend):
+            Y = backend.xp.concat([Y, offsets], axis=1)
     return replace(split, training=replace(training, Y=Y))

@@ -6,7 +6,6 @@ from math import prod
 
 import numpy
 import scipy.optimize
-from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backend import Backend, Step
@@ -14,6 +13,7 @@ from xpnet.backend.bounds import bounds_of
 from xpnet.distributed import broadcast_state
 from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.fit import Fit
+from xpnet.estimators.network_plan import trainable_with
 from xpnet.estimators.warnings import warn_caller
 from xpnet.typing import Array
 
@@ -37,7 +37,7 @@ def _minimize(fit: Fit) -> scipy.optimize.OptimizeResult:
     network = fit.fitted.network
     rows = fit.split.training
     ranks = fit.split.ranks
-    step = network.trainable(sparse=issparse(rows.X))
+    step = trainable_with(network, rows)
     limits = {"max_iter": settings.max_iter, "max_fun": settings.max_fun, "tol": settings.tol}
     count = ranks.count(rows.count)
     ranks.check_alike(step.spec, rows=count, weighted=rows.weight is not None, **limits)

@@ -35,6 +35,7 @@ from xpnet.learning.split import InputRows
 from xpnet.learning.targets import ClassTargets, HostTargets, Targets
 from xpnet.models import Network
 from xpnet.models.inputs import check_spec
+from xpnet.ops.offsets import labels_and_offsets, with_offsets
 from xpnet.training import TrainingState
 from xpnet.training.callbacks import CallbackLike
 from xpnet.typing import Array, ArrayLike
@@ -240,7 +241,10 @@ class MLP(NetworkOutputs, Convertible, EstimatorParameters):
         scorer = type(self).score if self.scoring is None else get_scorer(self.scoring)
         weighted = {} if weight is None else {"sample_weight": weight}
         predicted: Any = PredictedEstimator(self)
-        targets = self._record_of_fit().targets.decode(encoded)
+        labels, offsets = labels_and_offsets(encoded, outputs.shape[1])
+        if offsets is not None:
+            outputs = numpy.asarray(with_offsets(outputs, offsets))
+        targets = self._record_of_fit().targets.decode(numpy.asarray(labels))
         return float(scorer(predicted, outputs, targets, **weighted))
 
     def _check_finite(self) -> None:

@@ -7,7 +7,7 @@ import numpy
 from numpy.random import RandomState
 from scipy.sparse import issparse
 
-from xpnet.backend import NetworkSpec
+from xpnet.backend import NetworkSpec, Step
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FittedMLP
 from xpnet.estimators.initial import initial_values
@@ -18,6 +18,7 @@ from xpnet.learning.ordered import with_thresholds
 from xpnet.models import Network
 from xpnet.models.inputs import is_host, to_host
 from xpnet.models.placement import Placement
+from xpnet.ops.offsets import has_offsets
 from xpnet.training import LabeledRows
 
 
@@ -37,20 +38,28 @@ class NetworkPlan:
     learning_rate: LearningRate
     keeps_optimizer: bool = False
 
-    def prepare(self, X: object) -> None:
+    def prepare(self, rows: LabeledRows) -> None:
         """Make the training step of a new network, so that lack of memory and Ctrl-C while it
         compiles leave the estimator as it was.
 
-        X : the training rows
+        rows : the training rows
+
+        Raises InputError for rows with offsets where the step takes none.
         """
         if self.renewed_spec is None:
             with self.network.lock.training():
-                self.network.trainable(sparse=issparse(X))
+                trainable_with(self.network, rows)
 
     def renew_network(self) -> None:
         """Give a network that was trained before its new description; a new one stays."""
         if self.renewed_spec is not None:
             self.network.renew(self.renewed_spec, keep=self.keeps_optimizer)
+
+
+def trainable_with(network: Network, rows: LabeledRows) -> Step:
+    """Return the step that trains a network on some rows."""
+    offsets = has_offsets(rows.Y, network.spec.widths[-1])
+    return network.trainable(sparse=issparse(rows.X), offsets=offsets)
 
 
 def new_network(

@@ -24,6 +24,7 @@ from xpnet.estimators.checks import (
     validated,
 )
 from xpnet.estimators.settings import STOCHASTIC, FitSettings
+from xpnet.learning.exposure import targets_with_offsets
 from xpnet.learning.parameters import check_together
 from xpnet.learning.split import InputRows
 from xpnet.learning.targets import HostTargets, Targets
@@ -81,7 +82,7 @@ def read_validation_rows(
     """
     if all(array is None for array in rows):
         return None
-    check_together(*rows)
+    check_together(rows.X, rows.y, rows.weight)
     if not settings.makes_epochs:
         raise InputError(
             "`X_val` and `y_val` must be left out with "
@@ -93,12 +94,14 @@ def read_validation_rows(
         X = no_rows(opened.X, training.columns.count, "float64")
         y = training.rows.y[:0]
     else:
-        X, y, _ = check_rows(opened, settings, training.columns, name="y_val").rows
+        X, y, *_ = check_rows(opened, settings, training.columns, name="y_val").rows
         targets.check_known(y)
     Y = targets.encode(y)
     weight = opened.weight
     if weight is not None:
         weight = check_weights(weight, len(Y), "sample_weight_val")
+    if rows.offset is not None:
+        Y = targets_with_offsets(Y, rows.offset, targets.loss, targets.outputs, "offset_val")
     return LabeledRows(X, Y, weight)
 
 
@@ -110,7 +113,7 @@ def open_rows(rows: InputRows, settings: FitSettings, ranks: Ranks) -> InputRows
     check_in_memory((rows.X, rows.y))
     y = to_host(rows.y)
     weight = to_host(rows.weight)
-    return InputRows(open_matrix(rows.X, settings, ranks), y, weight)
+    return rows._replace(X=open_matrix(rows.X, settings, ranks), y=y, weight=weight)
 
 
 def open_matrix(X: Any, settings: FitSettings, ranks: Ranks) -> ArrayLike | Source:
@@ -158,7 +161,7 @@ def check_rows(
     check_consistent_length(matrix.X, y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
-    return CheckedRows(InputRows(matrix.X, y, rows.weight), matrix.columns, y)
+    return CheckedRows(rows._replace(X=matrix.X, y=y), matrix.columns, y)
 
 
 def _check_no_rows(rows: InputRows, settings: FitSettings, columns: Columns | None) -> CheckedRows:
@@ -168,7 +171,7 @@ def _check_no_rows(rows: InputRows, settings: FitSettings, columns: Columns | No
     if not (issparse(X) or isinstance(X, Source)):
         X = numpy.asarray(X, settings.dtype)
     y = numpy.asarray(rows.y)
-    return CheckedRows(InputRows(X, y, rows.weight), matrix.columns, y)
+    return CheckedRows(rows._replace(X=X, y=y), matrix.columns, y)
 
 
 def make_alike(checked: CheckedRows, settings: FitSettings, ranks: Ranks) -> CheckedRows:
@@ -178,14 +181,14 @@ def make_alike(checked: CheckedRows, settings: FitSettings, ranks: Ranks) -> Che
     Raises InputError for other columns, where no process has rows, and for targets that one
     process cannot tell.
     """
-    X, y, weight = checked.rows
+    X, y, *_ = checked.rows
     _check_dense_single_target(y, settings)
     own_targets = numpy.unique(y) if settings.has_classes and y.ndim == 1 else y[:1]
     agreed = agree_on_rows(RowFacts(X.shape[1], dtype_name(X.dtype), own_targets), ranks)
     if not X.shape[0]:
         X = no_rows(X, agreed.features, agreed.dtype)
         y = agreed.targets[:0]
-    return CheckedRows(InputRows(X, y, weight), checked.columns, agreed.targets)
+    return CheckedRows(checked.rows._replace(X=X, y=y), checked.columns, agreed.targets)
 
 
 def _check_dense_single_target(y: HostTargets, settings: FitSettings) -> None:

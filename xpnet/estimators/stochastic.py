@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import partial
 
-from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.distributed import distributed_batches
@@ -11,6 +10,7 @@ from xpnet.distributed.ranks import using
 from xpnet.estimators.epochs import Score, Validation, run_epoch, run_epochs
 from xpnet.estimators.fit import Fit
 from xpnet.estimators.fitted import FittedMLP
+from xpnet.estimators.network_plan import trainable_with
 from xpnet.estimators.resume import Checkpoints
 from xpnet.estimators.settings import FitSettings
 from xpnet.estimators.stopping import (
@@ -74,7 +74,7 @@ def train_by_epochs(
         early_end = EarlyEnd()
         try:
             train(
-                network.trainable(sparse=issparse(fit.split.training.X)),
+                trainable_with(network, fit.split.training),
                 batches,
                 epochs=1 if settings.incremental else settings.max_iter,
                 schedule=fit.fitted.learning_rate,

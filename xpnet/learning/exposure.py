@@ -1,9 +1,12 @@
-"""Exposures and offsets: known factors of the mean of each row.
+"""Exposures and offsets: known factors of the mean of each row, and of the odds of classes.
 
 With a logarithmic link a mean is ``e * exp(o)``: the known factor e of the row times the predicted
 rate. The deviance of power p of a target y against this mean is ``e^(2-p)`` times the deviance of
 ``y / e`` against the rate. So rows with exposures are rows with other targets and weights, and no
 loss, step or file knows of them.
+
+Offsets of classes are added to the logits. No other targets say the same, so they stand behind the
+labels, where losses find them (``xpnet.ops.offsets``).
 
 Source: P. McCullagh, J. A. Nelder, Generalized Linear Models, 1989, section 6.3.1 (offsets); the
 identity follows from the deviances in ``xpnet.ops``.
@@ -14,6 +17,7 @@ from typing import NamedTuple
 
 import numpy
 
+from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.learning.losses import NumericLoss
 from xpnet.learning.weights import check_weights
@@ -124,6 +128,57 @@ def rates_of(
     if weight is None:
         return Rates(rates, of_exposure)
     return Rates(rates, check_weights(to_host(weight), len(y), weight_name) * of_exposure)
+
+
+def targets_with_offsets(
+    Y: numpy.ndarray, offset: ArrayLike, loss: Loss, outputs: int, name: str
+) -> numpy.ndarray:
+    """Return targets of classes with offsets behind the labels: (rows, 2 * outputs) float64.
+
+    Offsets that are all 0 are left out: such a fit has the bits of one without offsets.
+
+    Y : (rows,) class indices, or (rows, outputs); outputs : of the network
+    offset : (rows,) of the second of two classes, or (rows, classes); name : of the argument
+
+    Raises InputError for other numbers, and for a loss of other targets.
+    """
+    offsets = offsets_of_logits(offset, Y.shape[0], loss, outputs, name)
+    if not offsets.any():
+        return Y
+    labels = Y.astype(numpy.float64) if Y.ndim == 2 else numpy.eye(outputs)[Y]
+    return numpy.hstack([labels, offsets])
+
+
+def offsets_of_logits(
+    offset: ArrayLike, rows: int, loss: Loss, outputs: int, name: str = "offset"
+) -> numpy.ndarray:
+    """Return the numbers that are added to logits: (rows, outputs) float64.
+
+    For the arguments, and for what is raised, see `targets_with_offsets`.
+    """
+    if loss != "softmax_cross_entropy" and (loss != "logistic_cross_entropy" or outputs > 1):
+        raise InputError(
+            f"`{name}` must go with one target of classes that have no order; got "
+            f"{outputs} outputs of {loss}. Leave {name} out."
+        )
+    rule = f"numbers from {-MAX_OFFSET} to {MAX_OFFSET}"
+    columns = [offset]
+    if outputs > 1:
+        matrix = numpy.asarray(to_host(offset))
+        if matrix.ndim != 2 or matrix.shape[1] != outputs:
+            raise InputError(
+                f"`{name}` must hold a number for each of {outputs} classes in each row; got shape "
+                f"{matrix.shape}. Pass one column for each class, in the order of classes_."
+            )
+        columns = list(matrix.T)
+    return numpy.column_stack(
+        [
+            _numbers_of_rows(
+                column, rows, name, rule, lambda values: numpy.abs(values) <= MAX_OFFSET
+            )
+            for column in columns
+        ]
+    )
 
 
 def _numbers_of_rows(

@@ -14,6 +14,7 @@ from xpnet.distributed.ranks import Ranks, ShardMap
 from xpnet.errors import InputError
 from xpnet.training import LabeledRows
 from xpnet.training.streamed import SourceRows
+from xpnet.typing import ArrayLike
 
 MIN_VALIDATION_ROWS = 2
 """Minimum rows that are split off for validation."""
@@ -25,11 +26,13 @@ class InputRows(NamedTuple):
     X : (rows, in), whatever ``fit`` takes; opened rows are in memory or a source
     y : (rows,) or (rows, out), of any library; of opened rows on the host
     weight : (rows,), like y
+    offset : (rows,) or (rows, classes), numbers that are added to the logits
     """
 
     X: Any
     y: Any
     weight: Any = None
+    offset: ArrayLike | None = None
 
 
 @dataclass(frozen=True)

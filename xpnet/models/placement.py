@@ -196,13 +196,15 @@ class PlacedNetwork(Saved):
         return self
 
     @locked
-    def trainable(self, *, sparse: bool = False) -> Step:
+    def trainable(self, *, sparse: bool = False, offsets: bool = False) -> Step:
         """Return the step to train, for use within ``lock.training()``.
 
         Parameters
         ----------
         sparse : bool, default False
             Whether the step shall take sparse rows.
+        offsets : bool, default False
+            Whether the step shall take targets with offsets behind the labels.
 
         Returns
         -------
@@ -212,7 +214,7 @@ class PlacedNetwork(Saved):
         Raises
         ------
         InputError
-            For sparse rows where the step takes none.
+            For sparse rows or offsets where the step takes none.
         """
         step = self._ready()
         if sparse and not step.takes_sparse:
@@ -220,6 +222,11 @@ class PlacedNetwork(Saved):
                 f"A network on {self.backend_} must train on dense rows; got a SciPy sparse "
                 "matrix. "
                 'Pass X.toarray(), or move the network with .to("numba").'
+            )
+        if offsets and not step.takes_offsets:
+            raise InputError(
+                f"A network on {self.backend_} must train without offsets, which its compiled step "
+                "does not add; got some. Train with backend='numba' or 'torch'."
             )
         if self._pending is not None:
             step.load_state(

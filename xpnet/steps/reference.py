@@ -26,6 +26,7 @@ from xpnet.backend.step import PREDICTION_ROWS
 from xpnet.layers import Affine, Dropout, MemberAffine
 from xpnet.ops import ACTIVATIONS, ActivationFormulas, Array
 from xpnet.ops.namespace import number
+from xpnet.ops.offsets import labels_and_offsets
 from xpnet.steps.masks import layer_masks
 from xpnet.typing import Rows, SparseMatrix
 
@@ -57,6 +58,7 @@ class ReferenceStep(ProgressReports):
     """
 
     why: str = ""
+    takes_offsets: bool = True
 
     def __init__(self, spec: NetworkSpec, backend: Backend, why: str) -> None:
         self.spec = spec
@@ -454,16 +456,23 @@ class ReferenceStep(ProgressReports):
         Y, sample_weight : those of one batch for all members, or of each member's batch in turn
         """
         if self.spec.members == 1:
-            return self._row_loss(logits, Y, sample_weight)
+            return self._loss_of_rows(logits, Y, sample_weight)
         xp = self.backend.xp
         shape = logits.shape
         rows = xp.reshape(logits, (shape[0] * shape[1], shape[2]))
         times = shape[0] * shape[1] // max(Y.shape[0], 1)
-        repeated = [
-            None if array is None else xp.concat([array] * times) for array in (Y, sample_weight)
-        ]
-        loss, d_rows = self._row_loss(rows, *repeated)
+        weights = None if sample_weight is None else xp.concat([sample_weight] * times)
+        loss, d_rows = self._loss_of_rows(rows, xp.concat([Y] * times), weights)
         return loss, xp.reshape(d_rows, shape)
+
+    def _loss_of_rows(
+        self, logits: Array, Y: Array, sample_weight: Array | None
+    ) -> tuple[Array, Array]:
+        """Return the mean loss of the rows of one network, and its gradient."""
+        labels, offsets = labels_and_offsets(Y, self.spec.widths[-1])
+        return self._row_loss(
+            logits if offsets is None else logits + offsets, labels, sample_weight
+        )
 
     def _dropout_forward(self, k: int, x: Array, part: BatchPart) -> Array:
         """Apply dropout after hidden layer k."""

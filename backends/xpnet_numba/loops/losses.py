@@ -335,6 +335,13 @@ def items_of_joined_rows(
     loss[0] += total
 
 
+@inner
+def add_offsets(z: Matrix, targets: Vector) -> None:
+    """Add offsets to the outputs of one row, (1, out). targets : (2 * out,), labels and offsets"""
+    for j in range(z.shape[1]):
+        z[0, j] += targets[z.shape[1] + j]
+
+
 @inlined
 def logistic_cross_entropy(x: Scalar, y: Scalar, _: Scalar) -> tuple[Scalar, Scalar]:
     """log(1 + exp(x)) - x y; slope logistic(x) - y."""

@@ -22,7 +22,7 @@ class CallData:
     sparsity : for an X of compressed rows, whose numbers are in x: the position at which each row
         begins, and the column of each number, both of one dtype; None if X is dense
     y, label_width : (all rows,) class indices, and 1; or (all rows, outputs), and the number of
-        outputs
+        outputs; with offsets behind the labels twice that number
     order : the rows that are used, in order, or (members, rows) in the order of each member; None
         for all rows in the order of X
     rows : number of rows that are used
@@ -79,6 +79,8 @@ def set_data(job: Job, data: CallData, spec: NetworkSpec) -> None:
     indexed = data.y.ndim == 1
     if loss == "softmax_cross_entropy":
         loss += "_indices" if indexed else "_rows"
+    if data.label_width == 2 * spec.widths[-1]:
+        loss += "_with_offsets"
     job.loss_at = functions.address(loss, dtype)
     job.indexed = indexed
     job.label_width = data.label_width

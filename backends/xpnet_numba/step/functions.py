@@ -17,7 +17,7 @@ from xpnet.backend import NetworkSpec
 from xpnet_numba.internals import Signature
 from xpnet_numba.kinds import Address, Compiled, Indices, Matrix, Numbers, Vector, placeholder
 from xpnet_numba.llvm.emit import widest_vectors
-from xpnet_numba.llvm.memory import array, flat, pointer, pointer_to, stack
+from xpnet_numba.llvm.memory import array, flat, pointer, pointer_to, section, shift, stack
 from xpnet_numba.loops import (
     activations,
     bfloat16,
@@ -106,6 +106,36 @@ def _wide_loss(
     losses.items_of_joined_rows(loss_of, z, labels, scale, loss_numbers, d_bias, loss)
 
 
+def _softmax_loss_with_offsets(
+    z: Matrix, labels: Matrix, scale: Vector, loss_numbers: Vector, d_bias: Vector, loss: Numbers
+) -> None:
+    """Add offsets to ``z``, then do what :func:`_softmax_loss` does, row by row.
+
+    labels : (rows, 2 * classes), the labels and behind them the offsets
+    """
+    k = z.shape[1]
+    for i in range(z.shape[0]):
+        row = section(z, i, 1)
+        losses.add_offsets(row, labels[i])
+        own = array(shift(pointer_to(labels), 2 * k * i), (1, k))
+        loss_of(row, own, section(scale, i, 1), row, d_bias, loss)
+
+
+def _loss_with_offsets(
+    z: Matrix, labels: Matrix, scale: Vector, loss_numbers: Vector, d_bias: Vector, loss: Numbers
+) -> None:
+    """Add offsets to ``z``, then do what :func:`_loss` does, row by row.
+
+    labels : (rows, 2 * outputs), the labels and behind them the offsets
+    """
+    k = z.shape[1]
+    for i in range(z.shape[0]):
+        row = section(z, i, 1)
+        losses.add_offsets(row, labels[i])
+        own = array(shift(pointer_to(labels), 2 * k * i), (1, k))
+        losses.item_by_item(loss_of, row, own, section(scale, i, 1), loss_numbers, d_bias, loss)
+
+
 def _elementwise(z: Matrix, loss_numbers: Vector) -> None:
     """Apply an elementwise output activation to ``z`` (rows, outputs), in place."""
     widest_vectors()
@@ -169,6 +199,14 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], Mapping[str, object]]] = {
         {"loss_of": losses.softmax_cross_entropy_indices},
     ),
     "softmax_cross_entropy_rows": (_softmax_loss, {"loss_of": losses.softmax_cross_entropy_rows}),
+    "softmax_cross_entropy_rows_with_offsets": (
+        _softmax_loss_with_offsets,
+        {"loss_of": losses.softmax_cross_entropy_rows},
+    ),
+    "logistic_cross_entropy_with_offsets": (
+        _loss_with_offsets,
+        {"loss_of": losses.logistic_cross_entropy},
+    ),
     "multi_softmax_cross_entropy": (losses.multi_softmax_cross_entropy, {}),
     "ordered_cross_entropy": (losses.ordered_cross_entropy, {}),
     "keep": (_keep, {}),

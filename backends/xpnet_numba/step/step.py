@@ -120,6 +120,7 @@ class NumbaStep(
     """
 
     takes_sparse = True
+    takes_offsets = True
 
     def __init__(self, spec: NetworkSpec, precision: str = "fp32") -> None:
         self.spec = spec
