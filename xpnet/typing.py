@@ -298,8 +298,8 @@ class OwnLabels(Protocol):
 
 
 TableLike: TypeAlias = ArrayLike | ArrowStream | Mapping[str, object] | OwnTable
-"""A table of a user: a frame, an Arrow table, a dict of columns, an array or a list of rows; or one
-that xpnet has read itself.
+"""A table of a user: a frame, an Arrow table, a dict of columns, an array, a list of rows or of
+dicts; or one that xpnet has read itself.
 """
 
 TargetsLike: TypeAlias = ArrayLike | OwnLabels

@@ -112,3 +112,29 @@ def test_unknown_choices_get_a_suggestion_as_the_one_remedy(
 @pytest.mark.parametrize("option", ["--activation", "--optimizer", "--loss", "--model"])
 def test_unknown_choices_without_a_similar_one_lead_to_the_help(run: Run, option: str) -> None:
     assert "train --help" in one_line(run, "train", "iris", option, "zzz", code=2)
+
+
+@pytest.mark.parametrize(
+    ("command", "outputs"),
+    [("evaluate", []), ("explain", []), ("refine", ["-o", "refined"])],
+)
+def test_rows_without_a_label_are_counted_as_in_training(
+    run: Run, command: str, outputs: list[str]
+) -> None:
+    lines = TABLE.splitlines()
+    unlabelled = [line.rpartition(",")[0] + "," for line in lines[1:8]]
+    Path("some.csv").write_text("\n".join([lines[0], *unlabelled, *lines[8:]]))
+    sentence = "7 of 60 rows have no label, and are left out"
+    small = ("--target", "bought", "--quality", "1", "--epochs", "1", "-q")
+    assert sentence in run("train", "some.csv", *small, "-o", "m").stdout
+    assert f"Note: {sentence}" in run(command, "m", "some.csv", *outputs).stderr
+    assert run(command, "m", "some.csv", *outputs, "-q").stderr == ""
+
+
+def test_predict_prints_no_notes_with_quiet(run: Run) -> None:
+    run("train", "shop.csv", "--target", "bought", "--quality", "1", "--epochs", "1", "-o", "m")
+    Path("new.csv").write_text("age,city\n900,Oslo\n")
+    noted = run("predict", "m", "new.csv")
+    quiet = run("predict", "m", "new.csv", "--quiet")
+    assert "Note: age" in noted.stderr
+    assert (quiet.stdout, quiet.stderr) == (noted.stdout, "")

@@ -206,3 +206,27 @@ def test_the_plot_of_losses_shows_all_networks_and_its_labels_do_not_overlap(
     assert shown
     assert not any(label.overlaps(extent) for extent in shown)
     assert label.x0 >= 0
+
+
+@pytest.mark.parametrize("task", ["classify", "regress"])
+@pytest.mark.parametrize("is_noise", [True, False])
+def test_a_model_that_is_no_better_than_the_baseline_says_so(
+    run: Run, task: str, is_noise: bool
+) -> None:
+    """A training of one epoch at a high learning rate predicts other labels than those of noise."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    y = rng.permutation(x) if is_noise else x
+    pandas.DataFrame({"x": x, "y": y > 0 if task == "classify" else y}).to_csv("d.csv", index=False)
+    options = ("--task", task, "--lr", "0.3", "--epochs", "20", "--validation-size", "0", "-q")
+    options = options if is_noise else ("--task", task, "-q")
+    shown = run("train", "d.csv", "--target", "y", *options, "--metrics-json", "j").stdout
+    report = json.loads(Path("j").read_text())
+    name = "log_loss" if task == "classify" else "rmse"
+    test, baseline = (report["scores"][rows][name] for rows in ("test", "baseline"))
+    assert (test >= baseline) == is_noise
+    assert ("no better than predicting" in shown) == is_noise
+    assert bool(report["comparison"]) == is_noise
+    if is_noise:
+        assert f"{test:.4f} against {baseline:.4f}" in report["comparison"]
+        assert report["comparison"] in shown

@@ -191,3 +191,51 @@ def test_weights_of_classes_count_the_share_of_each_class(class_weight: Any) -> 
         by_row.fit(X, SHARES, SHARES @ of_classes, classes=[0, 1, 2]).predict_proba(X),
         rtol=1e-6,  # both weigh by the same numbers, added in another order
     )
+
+
+def test_a_list_of_dicts_is_a_table_whose_missing_values_are_gaps() -> None:
+    table = {"x": X[:, 0], "k": LETTERS[:, 0]}
+    model = TabularClassifier(**SMALL).fit(table, Y)
+    records = [{"k": "b", "x": 0.25}, {"x": -1.5}, {"k": "a", "further": 3}]
+    columns = {"x": [0.25, -1.5, None], "k": ["b", None, "a"]}
+    expected = model.predict_proba(columns)
+    numpy.testing.assert_array_equal(model.predict_proba(records), expected)
+    alone = [model.predict_proba([record])[0] for record in records[:1]]
+    numpy.testing.assert_array_equal(alone, expected[:1])
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    of_records = TabularClassifier(**SMALL).fit(rows, Y)
+    numpy.testing.assert_array_equal(of_records.predict_proba(columns), expected)
+
+
+def test_a_dict_of_single_values_asks_for_lists() -> None:
+    model = TabularRegressor(**SMALL).fit({"x": X[:, 0]}, X[:, 1])
+    with pytest.raises(xpnet.InputError, match=r"lists of values.*0\.1.*'x'"):
+        model.predict({"x": 0.1})
+
+
+@pytest.mark.parametrize("kind", [pandas.DataFrame, dict, lambda table: table["x"][:, None]])
+def test_a_table_of_no_rows_is_refused_in_one_sentence(kind: Any) -> None:
+    model = TabularRegressor(**SMALL).fit(kind({"x": X[:, 0]}), X[:, 1])
+    with pytest.raises(xpnet.InputError, match=r"a row or more; got none, of 1 columns"):
+        model.predict(kind({"x": X[:0, 0]}))
+
+
+@pytest.mark.parametrize("texts", [("True", "False"), ("true", "false"), ("TRUE", "FALSE")])
+def test_a_column_of_truth_values_takes_their_text(texts: tuple[str, str]) -> None:
+    booleans = numpy.arange(60) % 3 == 0
+    model = TabularClassifier(**SMALL).fit({"x": X[:, 0], "b": booleans}, booleans)
+    expected = model.predict_proba({"x": [0.0, 0.0], "b": [True, False]})
+    found = model.predict_proba({"x": [0.0, 0.0], "b": list(texts)})
+    numpy.testing.assert_array_equal(found, expected)
+    with pytest.raises(xpnet.InputError, match="'b' must hold .*True and False; got 'yes'"):
+        model.predict({"x": [0.0], "b": ["yes"]})
+    assert model.encoder_.count_unknowns({"x": [0.0], "b": [2]})["b"]["outside"] == 1
+
+
+def test_infinite_numbers_are_the_ends_of_the_range_and_are_counted() -> None:
+    x = X[:, 0]
+    model = TabularRegressor(**SMALL).fit({"x": x}, X[:, 1])
+    infinite = {"x": [numpy.inf, -numpy.inf]}
+    expected = model.predict({"x": [x.max(), x.min()]})
+    numpy.testing.assert_array_equal(model.predict(infinite), expected)
+    assert model.encoder_.count_unknowns(infinite)["x"] == {"unknown": 0, "gaps": 0, "outside": 2}

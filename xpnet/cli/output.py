@@ -58,6 +58,12 @@ def echo(text: str, *, err: bool = False, end: str = "\n") -> None:
     click.echo(encodable(text, stream) + end, err=err, nl=False)
 
 
+def show_notes(notes: Iterable[str]) -> None:
+    """Print notes on stderr, a line each."""
+    for note in notes:
+        echo(visible(f"Note: {note}"), err=True)
+
+
 class LoggedLines(logging.Handler):
     """Prints what the library logs on stderr, a line for each message."""
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NotRequired, TypedDict
 
-from xpnet.cli.output import few, show_facts, to_json, visible
+from xpnet.cli.output import echo, few, show_facts, to_json, visible
 from xpnet.cli.plot import Losses, draw_losses
 from xpnet.cli.scores import show_scores
 from xpnet.cli.settings import TrainSettings
@@ -74,6 +74,7 @@ class TrainedFacts(TypedDict):
 class Report(TypedDict):
     """The report of a training, as JSON values. What is optional is known after the training.
 
+    comparison : a sentence where the model is no better than the baseline on the test rows, else ""
     folds : scores of the test rows of each fold of a cross-validation
     """
 
@@ -83,6 +84,7 @@ class Report(TypedDict):
     task: dict[str, str]
     seconds: NotRequired[float]
     scores: NotRequired[dict[str, Scores]]
+    comparison: NotRequired[str]
     folds: NotRequired[list[Scores]]
     model: NotRequired[ModelFacts]
     history: NotRequired[Losses]
@@ -230,6 +232,8 @@ def show_report(report: Report, why: str, written: Sequence[Path]) -> None:
     ]
     show_facts((name, value) for name, value in facts if value)
     show_scores(report["scores"])
+    if report["comparison"]:
+        echo(visible(report["comparison"]))
 
 
 def _validation_line(report: Report) -> str:

@@ -27,6 +27,9 @@ _TITLES = {
 }
 """Titles of columns of scores; others are called as the scores."""
 
+_MEASURES_OF_LOSSES = ("log_loss", "mean_deviance", "pinball_loss")
+"""Scores that are the loss that a model was trained on."""
+
 REPEATS = 5
 """Number of times that each column is shuffled to measure its importance."""
 
@@ -114,6 +117,29 @@ def baseline_scores(training: TableRows, measured: TableRows, model: TableModel)
     )
 
 
+def note_of_baseline(scores: dict[str, Scores], loss: str) -> str:
+    """Return a sentence where the loss on test rows is not below that of the baseline, else "".
+
+    scores : by the rows that they are of; loss : of the network
+    """
+    test, baseline = scores.get("test", {}), scores["baseline"]
+    name = next((name for name in _MEASURES_OF_LOSSES if name in test), "rmse")
+    name = "mae" if loss == "absolute_error" else name
+    if test.get(name) is None or baseline.get(name) is None or test[name] < baseline[name]:
+        return ""
+    constant = "the shares of the classes" if name == "log_loss" else "a constant"
+    compared = [name, "accuracy"] if name == "log_loss" else [name]
+    numbers = [f"{_title(name)} {test[name]:.4f} against {baseline[name]:.4f}" for name in compared]
+    return (
+        f"On the test rows the model is no better than predicting {constant}: {', '.join(numbers)}."
+    )
+
+
+def _title(name: str) -> str:
+    """Return the title of a score in tables and sentences."""
+    return _TITLES.get(name, name.replace("_", " "))
+
+
 def rare_class_note(rows: TableRows) -> str:
     """Return a hint about a rare class of two; otherwise ""."""
     if rows.classes is None or len(rows.classes) != 2:
@@ -141,10 +167,10 @@ def show_scores(scores: dict[str, Scores]) -> None:
     first = next(iter(scores.values()))
     names = [name for name in first if name not in ("rows", "classes", "f1_class")]
     positive = first.get("f1_class")
-    titles = {**_TITLES, "f1": "F1" if positive is None else f"F1 of {positive}"}
+    titles = {} if positive is None else {"f1": f"F1 of {positive}"}
     lines = [
         (part, of_part["rows"], *(of_part[name] for name in names))
         for part, of_part in scores.items()
     ]
-    columns = [titles.get(name, name.replace("_", " ")) for name in names]
+    columns = [titles.get(name, _title(name)) for name in names]
     show_table(("rows of", "rows", *columns), lines)

@@ -25,7 +25,13 @@ from xpnet.cli.report import (
 from xpnet.cli.resuming import SameRun
 from xpnet.cli.rows.table_rows import TableRows
 from xpnet.cli.rows.training_rows import MeasuredParts, divisions_of, read_training_rows
-from xpnet.cli.scores import baseline_scores, rare_class_note, scores_of, single_rows_note
+from xpnet.cli.scores import (
+    baseline_scores,
+    note_of_baseline,
+    rare_class_note,
+    scores_of,
+    single_rows_note,
+)
 from xpnet.cli.settings import TrainSettings
 from xpnet.cli.table_model import TableModel
 from xpnet.data.cells.gaps import ALL_COLUMNS
@@ -90,6 +96,7 @@ def run(settings: TrainSettings) -> None:
         if not is_first_rank:
             return
         report["scores"] = measured[0] if settings.folds is None else mean_scores(measured)
+        report["comparison"] = note_of_baseline(report["scores"], report["model"]["loss"])
         if settings.folds is not None:
             report["folds"] = [scores["test"] for scores in measured]
         if written is not None:

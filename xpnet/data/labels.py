@@ -127,6 +127,13 @@ def _from_texts(
     return Labels(_from_numbers(values).values, labelled, number_format)
 
 
+def note_missing_labels(frame: Frame, labelled: numpy.ndarray) -> None:
+    """Add a note to a frame on its rows that have no label. labelled : (rows,) bool"""
+    missing = frame.rows - numpy.count_nonzero(labelled)
+    if missing:
+        frame.notes.append(f"{missing:,} of {frame.rows:,} rows have no label, and are left out")
+
+
 def label_gaps(gaps: GapValues, classes: Sequence[object]) -> set[str]:
     """Return the texts that are no labels: those that the user names, and the usual ones.
 

@@ -152,9 +152,9 @@ def numbers_required(kind: type) -> Iterator[None]:
         ) from error
 
 
-def _check_is_no_time(X: Any) -> None:
+def _check_is_no_time(X: object) -> None:
     """Raise TypeError for dates and durations, of which NumPy would make numbers of nanoseconds."""
-    dtypes: Iterable[Any] = X.dtypes if hasattr(X, "dtypes") else [getattr(X, "dtype", None)]
+    dtypes: Iterable[object] = X.dtypes if hasattr(X, "dtypes") else [getattr(X, "dtype", None)]
     for dtype in dtypes:
         is_polars_time = hasattr(dtype, "is_temporal") and dtype.is_temporal()
         if is_polars_time or getattr(dtype, "kind", "") in ("m", "M"):

@@ -8,7 +8,7 @@ import click
 
 from xpnet.cli import options
 from xpnet.cli.options import files
-from xpnet.cli.output import echo, show_json, show_table, visible
+from xpnet.cli.output import show_json, show_notes, show_table
 from xpnet.cli.settings import LinkedSettings, MeasuringSettings
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ measuring: options.Decorator = options.together(
     target_option,
     options.rate_options("that of the training, if it had one"),
     options.writing_option("--json", "as_json", is_flag=True, help="Print JSON."),
+    options.without_notes_option,
     options.reading,
     options.computing,
 )
@@ -50,9 +51,11 @@ class Measured(NamedTuple):
 
 
 def open_measured(
-    model: Path, data: str, backend: str | None, settings: MeasuringSettings
+    model: Path, data: str, backend: str | None, settings: MeasuringSettings, *, quiet: bool
 ) -> Measured:
     """Return a model and the rows of a file that have a label.
+
+    quiet : whether notes are left out
 
     Raises UsageError for a model with several labels a row, DataFileError where columns or labels
     are not the model's.
@@ -62,7 +65,7 @@ def open_measured(
     from xpnet.cli.rows.columns_of_rows import read_links, with_factors, with_weights
     from xpnet.cli.rows.table_rows import TableRows
     from xpnet.cli.table_model import TableModel
-    from xpnet.data.labels import class_indices, label_gaps, read_labels
+    from xpnet.data.labels import class_indices, label_gaps, note_missing_labels, read_labels
     from xpnet.data.task import numbers_of
 
     opened = TableModel(load(model, backend=backend))
@@ -86,13 +89,15 @@ def open_measured(
         y = numbers_of(frame.name, target, labels)
     else:
         y = class_indices(frame.name, labels, opened.classes)
+    note_missing_labels(frame, labelled)
     rows = TableRows(frame, features, labelled, y, opened.classes, forms=forms)
     rows.check_cells(opened.unreadable)
-    for note in frame.notes:
-        echo(visible(f"Note: {note}"), err=True)
     if isinstance(settings, LinkedSettings):
         rows = replace(rows, links=read_links(frame, settings, labelled, forms))
-    return Measured(opened, with_weights(with_factors(rows, settings), settings))
+    rows = with_weights(with_factors(rows, settings), settings)
+    if not quiet:
+        show_notes(frame.notes)
+    return Measured(opened, rows)
 
 
 @click.command(
@@ -105,7 +110,13 @@ def open_measured(
     "numbers, into this file (.png, .svg or .pdf).",
 )
 def evaluate(
-    model: Path, data: str, as_json: bool, plot: Path | None, backend: str | None, **arguments: Any
+    model: Path,
+    data: str,
+    as_json: bool,
+    quiet: bool,
+    plot: Path | None,
+    backend: str | None,
+    **arguments: Any,
 ) -> None:
     """Measure MODEL on the labelled rows of DATA.
 
@@ -125,7 +136,8 @@ def evaluate(
     from xpnet.cli.scores import scores_of, show_scores
     from xpnet.learning.scores import middle, predicted_classes
 
-    opened, rows = open_measured(model, data, backend, MeasuringSettings(**arguments))
+    settings = MeasuringSettings(**arguments)
+    opened, rows = open_measured(model, data, backend, settings, quiet=quiet)
     outputs = rows.outputs_of(opened)
     scores = scores_of(opened, rows.y, outputs, rows.weight, rows.factors)
     unknowns = rows.count_unknowns(opened)
@@ -159,7 +171,13 @@ def evaluate(
 @measuring
 @options.plot_option(help="Plot a bar for each column into this file (.png, .svg or .pdf).")
 def explain(
-    model: Path, data: str, as_json: bool, plot: Path | None, backend: str | None, **arguments: Any
+    model: Path,
+    data: str,
+    as_json: bool,
+    quiet: bool,
+    plot: Path | None,
+    backend: str | None,
+    **arguments: Any,
 ) -> None:
     """Measure how much MODEL needs each column, on the labelled rows of DATA.
 
@@ -175,7 +193,8 @@ def explain(
     """
     from xpnet.cli.scores import importances_of
 
-    opened, rows = open_measured(model, data, backend, MeasuringSettings(**arguments))
+    settings = MeasuringSettings(**arguments)
+    opened, rows = open_measured(model, data, backend, settings, quiet=quiet)
     sample = rows.sample(EXPLAINED_ROWS)
     importances = importances_of(opened, sample)
     measure = "fall of R2" if opened.classes is None else "rise of the log loss"

@@ -11,7 +11,7 @@ import click
 
 from xpnet.cli import options
 from xpnet.cli.options import values
-from xpnet.cli.output import echo, visible
+from xpnet.cli.output import echo, show_notes, visible
 from xpnet.cli.settings import PredictSettings
 
 if TYPE_CHECKING:
@@ -60,10 +60,11 @@ UNUSUAL = {
 @options.writing_option(
     "--keep-columns", is_flag=True, help="Write all columns of DATA before the predictions."
 )
+@options.without_notes_option
 @options.reading
 @options.rate_options("none, so that rates are predicted")
 @options.computing
-def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> None:
+def predict(model: Path, data: str, backend: str | None, quiet: bool, **arguments: Any) -> None:
     """Predict a label or a number for each row of DATA with MODEL, as comma-separated text.
 
     MODEL is a file that xpnet train or a model's save wrote. DATA must have the columns that the
@@ -105,8 +106,9 @@ def predict(model: Path, data: str, backend: str | None, **arguments: Any) -> No
     rows.check_cells(opened.unreadable)  # before anything is written
     rows = with_factors(rows, settings)
     lines = _lines(opened, rows, [*ids, *header], kept, settings.proba)
-    for note in [*frame.notes, *_notes_of_unknowns(rows.count_unknowns(opened), frame.rows)]:
-        echo(visible(f"Note: {note}"), err=True)
+    if not quiet:
+        show_notes(frame.notes)
+        show_notes(_notes_of_unknowns(rows.count_unknowns(opened), frame.rows))
     if settings.output is not None:
         write_whole(settings.output, (part.encode(errors="surrogatepass") for part in lines))
         return

@@ -49,6 +49,7 @@ _training = options.options_of("The training")
     "-o", "--output", required=True, help="Write the refined model to this file."
 )
 @options.json_option
+@options.without_notes_option
 @options.reading
 @options.computing
 def refine(
@@ -58,6 +59,7 @@ def refine(
     rate_share: float,
     epochs: int,
     as_json: bool,
+    quiet: bool,
     backend: str | None,
     **arguments: Any,
 ) -> None:
@@ -78,7 +80,7 @@ def refine(
             "--groups and --time must not come together, since each decides which rows the new "
             "epochs are measured on. Leave one out."
         )
-    opened, rows = open_measured(model, data, backend, settings)
+    opened, rows = open_measured(model, data, backend, settings, quiet=quiet)
     if not opened.has_encoder:
         raise click.UsageError(
             "MODEL must be a model of tables, as xpnet train writes it; this one takes numbers "

@@ -130,6 +130,10 @@ quiet_option: Decorator = writing_option(
     "-q", "--quiet", is_flag=True, help="Print no progress on stderr; errors are still printed."
 )
 
+without_notes_option: Decorator = writing_option(
+    "-q", "--quiet", is_flag=True, help="Print no notes on stderr; errors are still printed."
+)
+
 verbose_option: Decorator = writing_option(
     "-v", "--verbose", is_flag=True, help="Print a line on stderr for each epoch."
 )

@@ -24,7 +24,7 @@ from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.data.cells.forms import ColumnForm, LearnedForm
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.data.frame_forms import decimal_mark_of
-from xpnet.data.labels import class_indices, label_gaps, read_labels
+from xpnet.data.labels import class_indices, label_gaps, note_missing_labels, read_labels
 from xpnet.data.readers.text import TextFile
 from xpnet.data.task import Task, choose_task, numbers_of
 
@@ -49,10 +49,7 @@ def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[T
     named_task = "classify" if settings.ordered and settings.task is None else settings.task
     task = choose_task(frame.name, target, labels, named_task, settings.loss)
     _check_options_of_task(task, settings)
-    if len(labels) < frame.rows:
-        frame.notes.append(
-            f"{frame.rows - len(labels):,} of {frame.rows:,} rows have no label, and are left out"
-        )
+    note_missing_labels(frame, labelled)
     classes = numpy.unique(labels) if task.name == "classify" else None
     if settings.threshold is not None and classes is not None and len(classes) != 2:
         raise click.UsageError(
@@ -190,6 +187,7 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
         y = class_indices(frame.name, labels, rows.classes.tolist())
     test = TableRows(frame, features, labelled, y, rows.classes, forms=forms)
     frame.notes.clear()
+    note_missing_labels(frame, labelled)
     test.check_cells(settings.unreadable or "error")
     test = with_weights(with_factors(test, settings), settings)
     rows.frame.notes += [f"{frame.name}: {note}" for note in frame.notes]

@@ -37,6 +37,8 @@ USUAL_YEARS = 1800, 2200
 """Year of the first date that is read without a note, and that of the first one after all these."""
 TEXTS_LOOKED_AT = 1000
 """Number of texts of a category that show which types of values they spell."""
+TRUTH_VALUES = {"True": 1.0, "true": 1.0, "TRUE": 1.0, "False": 0.0, "false": 0.0, "FALSE": 0.0}
+"""Numbers of the texts that are truth values, as pyarrow reads them in a column of a text file."""
 CLOCK_DIGITS = re.compile(r"(?:[01]\d|2[0-3])[0-5]\d", re.ASCII)
 """A time of day in four digits."""
 CLOCK_FORMAT = "%H%M"
@@ -110,14 +112,17 @@ class ColumnForm:
         """Return texts that are no gaps as numbers, NaN for those of another form."""
         if self.kind in ("date", "time"):
             return read_each_date(texts, self.date_format, self.clock)
-        read = self.number_format.read if self.kind == "number" else duration_of
-        return numpy.array([read(text) for text in texts], numpy.float64)  # NaN for None
+        if self.kind == "duration":
+            return numpy.array([duration_of(text) for text in texts], numpy.float64)
+        read = self.number_format.read
+        numbers = [TRUTH_VALUES[text] if text in TRUTH_VALUES else read(text) for text in texts]
+        return numpy.array(numbers, numpy.float64)  # NaN for None
 
     @property
     def rule(self) -> str:
         """Return what a column of this form must hold, for messages."""
         if self.kind == "number":
-            return f"numbers as in training ({self.number_format})"
+            return f"numbers ({self.number_format}), or True and False"
         if self.kind == "duration":
             return "durations as in training ('1 days 12:30:00'), or numbers of seconds"
         if not self.date_format:

@@ -4,7 +4,7 @@ narwhals reads pandas, polars, pyarrow and what is like them.
 """
 
 import sys
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ _CHECKS: dict[str, object] = {
 
 
 def table_of(X: Any) -> Table:
-    """Return a table of a frame, an Arrow table, a dict of columns, or a matrix.
+    """Return a table of a frame, an Arrow table, a dict of columns, a list of dicts, or a matrix.
 
     Raises ValueError for other shapes, for no rows or columns, and for complex numbers, TypeError
     for names of several types, as scikit-learn does.
@@ -36,7 +36,8 @@ def table_of(X: Any) -> Table:
     if isinstance(X, Table):
         return X
     check_no_loader(X)
-    X = to_host(X)
+    X = _columns_of_records(to_host(X))
+    _check_has_rows(getattr(X, "shape", ()))
     if getattr(X, "shape", (0, 0))[1:] == ():  # a column of a frame, or no table at all
         check_array(X, **_CHECKS)
     names, arrays = _columns_of(X)
@@ -50,6 +51,28 @@ def table_of(X: Any) -> Table:
         for array, name in zip(arrays, shown_names, strict=True)
     ]
     return _with_names(names, columns)
+
+
+def _columns_of_records(X: object) -> object:
+    """Return a list of dicts, one for each row, as a dict of columns; anything else as it is.
+
+    What a row lacks is a gap.
+    """
+    if not (isinstance(X, list) and X and all(isinstance(row, Mapping) for row in X)):
+        return X
+    names = dict.fromkeys(name for row in X for name in row)
+    return {name: [row.get(name) for row in X] for name in names}
+
+
+def _check_has_rows(shape: Sequence[int]) -> None:
+    """Raise InputError for a table of columns without rows. shape : others than (rows, columns) are
+    not looked at
+    """
+    if len(shape) == 2 and shape[1] and not shape[0]:
+        raise InputError(
+            f"A table must have a row or more; got none, of {shape[1]} columns. Leave the call "
+            "out where there are no rows."
+        )
 
 
 class NamedColumns(NamedTuple):
@@ -122,8 +145,8 @@ def _columns_of_matrix(X: TableLike) -> list[Sized]:
 
 
 def _check_lengths(lengths: Sequence[int]) -> None:
-    """Raise ValueError for columns of several lengths, and where there are no rows or columns."""
-    check_array(numpy.broadcast_to(0, (max(lengths, default=0), len(lengths))), **_CHECKS)
+    """Raise InputError for columns of several lengths, and where there are no rows."""
+    _check_has_rows((max(lengths), len(lengths)))
     if len(set(lengths)) > 1:
         raise InputError(
             f"Columns of a table must have one length; got columns of {sorted(set(lengths))} rows."
@@ -168,6 +191,12 @@ def _checked(values: Any, name: object) -> Any:
         values = sys.modules["pyarrow"].chunked_array([values])
     elif not hasattr(values, "dtype") and library != "pyarrow":
         values = _array_of(values)
+    if getattr(values, "ndim", 1) == 0:
+        raise InputError(
+            f"Columns of a table must be lists of values, one for each row; got {values.item()!r} "
+            f"in column {name!r}. Pass a list for each column, or a list of dicts, one for each "
+            "row."
+        )
     if getattr(values, "ndim", 1) != 1:
         raise InputError(
             f"Column {name!r} must have one dimension; got shape {values.shape}. "
