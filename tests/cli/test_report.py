@@ -13,6 +13,7 @@ from helpers.command_line import Run, check_one_line
 import xpnet
 from xpnet.cli.plot import draw_losses
 from xpnet.cli.report import describe_model
+from xpnet.cli.scores import note_of_baseline
 
 SMALL = ("--hidden", "4", "--members", "2", "--epochs", "2", "-q")
 
@@ -230,3 +231,10 @@ def test_a_model_that_is_no_better_than_the_baseline_says_so(
     if is_noise:
         assert f"{test:.4f} against {baseline:.4f}" in report["comparison"]
         assert report["comparison"] in shown
+
+
+@pytest.mark.parametrize(("loss", "is_better"), [(0.69164, False), (0.69154, True), (0.7, False)])
+def test_the_decimals_that_the_table_shows_are_compared(loss: float, is_better: bool) -> None:
+    baseline = {"log_loss": 0.69165, "accuracy": 0.5}
+    scores = {"test": {"log_loss": loss, "accuracy": 0.5}, "baseline": baseline}
+    assert bool(note_of_baseline(scores, "softmax_cross_entropy")) != is_better

@@ -120,12 +120,16 @@ def baseline_scores(training: TableRows, measured: TableRows, model: TableModel)
 def note_of_baseline(scores: dict[str, Scores], loss: str) -> str:
     """Return a sentence where the loss on test rows is not below that of the baseline, else "".
 
+    The four decimals that tables show are compared.
+
     scores : by the rows that they are of; loss : of the network
     """
     test, baseline = scores.get("test", {}), scores["baseline"]
     name = next((name for name in _MEASURES_OF_LOSSES if name in test), "rmse")
     name = "mae" if loss == "absolute_error" else name
-    if test.get(name) is None or baseline.get(name) is None or test[name] < baseline[name]:
+    if test.get(name) is None or baseline.get(name) is None:
+        return ""
+    if round(test[name], 4) < round(baseline[name], 4):
         return ""
     constant = "the shares of the classes" if name == "log_loss" else "a constant"
     compared = [name, "accuracy"] if name == "log_loss" else [name]
