@@ -86,15 +86,21 @@ def _check_members(value: Any, origin: Any, arguments: object, memo: object) -> 
 
     mypy compares their signatures, which libraries do not have for what they compile. A scalar of
     NumPy is an array without axes. A step's rows are arrays by their annotation, and may be a
-    sparse matrix where the backend takes one. Properties are not evaluated: some are for matrices
-    alone.
+    sparse matrix where the backend takes one. ``EACH_ROW`` stands for the weights of a loss, and is
+    cast to an array. Properties are not evaluated: some are for matrices alone.
     """
-    if origin.__name__ == "Array" and scipy.sparse.issparse(value):
+    if origin.__name__ == "Array" and (scipy.sparse.issparse(value) or _is_each_row(value)):
         return
     names = dir(numpy.ndarray) if isinstance(value, numpy.generic) else dir(value)
     missing = sorted(get_protocol_members(origin) - set(names))
     if missing:
         raise typeguard.TypeCheckError(f"has no {', '.join(missing)} of {origin.__name__}")
+
+
+def _is_each_row(value: object) -> bool:
+    """Return whether this is ``EACH_ROW`` of the losses, which are imported with checks, later."""
+    losses = sys.modules.get("xpnet.ops.losses")
+    return losses is not None and value is getattr(losses, "EACH_ROW", object())
 
 
 class Finder(typeguard.TypeguardFinder):
