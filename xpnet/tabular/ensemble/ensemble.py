@@ -19,6 +19,7 @@ from xpnet.errors import InputError
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
 from xpnet.tabular.ensemble.network_training import (
+    LINEAR_SHARE,
     NetworkTraining,
     begin_training,
     held_predictions,
@@ -27,6 +28,7 @@ from xpnet.tabular.ensemble.network_training import (
     with_baselines,
 )
 from xpnet.tabular.ensemble.recipe import Recipe
+from xpnet.tabular.ensemble.wide_tables import WideBaseline, fit_wide
 from xpnet.tabular.rows.constant import Constants
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
@@ -187,6 +189,7 @@ class Ensemble:
         self.jobs: int = jobs
         self.trainings_to_make: int = len(plans)
         self.trainings: dict[int, NetworkTraining] = {}
+        self.wide: WideBaseline | None = self._fit_wide()
         self.cancelled: Event = Event()
         self._changed = Condition()
         self._under_way = 0  # trainings in threads
@@ -259,12 +262,12 @@ class Ensemble:
         held = held_predictions(kept, folds)
         constant = None
         constants = Constants(self.divided, self.recipe.spec.widths[-1])
-        if self.recipe.may_be_noise and not constants.are_beaten(folds, held):
+        if self.wide is None and self.recipe.may_be_noise and not constants.are_beaten(folds, held):
             constant = constants.of_all_rows
             held = [constants.of_validation_rows(fold) for fold in folds]
         validated = with_baselines(recipes, kept, refitted=False, constant=constant)
         networks = validated
-        if any(training.refitted is not None for training in kept):
+        if self._refits and (self.wide or any(one.refitted is not None for one in kept)):
             networks = with_baselines(recipes, kept, refitted=True, constant=constant)
         return TrainedNetworks(
             networks=networks,
@@ -353,7 +356,12 @@ class Ensemble:
         fold = self.fold_of(plan)
         rows, validation = self.shared_rows.of_network(fold, recipe.input_scales)
         held = self._held_parts(plan, validation)
-        training = begin_training(recipe, plan.seed, rows, validation, held=held, seconds=seconds)
+        wide = None
+        if self.wide is not None:
+            wide = self.wide.of_network(fold, recipe.input_scales, refits=self._refits)
+        training = begin_training(
+            recipe, plan.seed, rows, validation, held=held, seconds=seconds, wide=wide
+        )
         self.trainings[number] = training  # From now on an interruption finds it there.
         watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
         cancel = CancelTogether(self.cancelled)
@@ -364,6 +372,14 @@ class Ensemble:
         if self._refits and training.best_epoch and seconds > training.network.history.seconds[-1]:
             all_rows = self.shared_rows.all_rows(recipe.input_scales)
             refit_network(training, recipe, all_rows, seconds=seconds, callbacks=[cancel])
+
+    def _fit_wide(self) -> WideBaseline | None:
+        """Fit linear models to a table with more numbers than rows; None for another."""
+        if self.recipe.input_sums is None:
+            return None
+        now = time.monotonic()
+        deadline = now + LINEAR_SHARE * (self.recipe.deadline - now)
+        return fit_wide(self.recipe.input_sums, self.divided, self.recipe.spec, deadline)
 
     @property
     def _refits(self) -> bool:

@@ -69,6 +69,9 @@ MAX_ROWS = 50_000
 """Number of rows up to which networks have a linear baseline; with more they need none."""
 MIN_GAIN = 0.01
 """The share of the validation loss that a linear baseline must take away to become a part."""
+MIN_GAIN_OF_NETWORKS = 0.05
+"""The share of the validation loss of a linear model alone that networks must take away to become a
+part, in tables with more numbers than rows. A smaller share of a hundred rows is chance."""
 
 
 def numbers_of_columns(
@@ -152,10 +155,12 @@ class LinearChoice(NamedTuple):
 
     models : of the penalties that are compared
     best : the one with the lowest loss of validation rows
+    losses : (models,) sums of the losses of validation rows; () for one model
     """
 
     models: Sequence[LinearModel]
     best: LinearModel
+    losses: Sequence[float]
 
 
 def fit_linear(
@@ -188,22 +193,22 @@ def fit_linear(
             models = fit(
                 numbers, rows.Y, rows.weight, penalties, classes=classes, deadline=deadline
             )
-            best = 0
-            if len(models) > 1:
+            losses = []
+            if len(penalties) > 1:
                 numbers_val = sums_of_inputs(validation.X, sums) * factors
                 probabilities = [
                     probabilities_of(model.outputs(numbers_val), spec.loss) for model in models
                 ]
-                best = int(numpy.argmin([_log_loss(of, validation) for of in probabilities]))
+                losses = [_log_loss(of, validation) for of in probabilities]
         else:
             numbers_val = sums_of_inputs(validation.X, sums) * factors
             models = fit_ridges(numbers, rows.Y, rows.weight, penalties or PENALTIES)
-            errors = [_squared_error(ridge.outputs(numbers_val), validation) for ridge in models]
-            best = int(numpy.argmin(errors))
+            losses = [_squared_error(ridge.outputs(numbers_val), validation) for ridge in models]
     of_inputs = [
         replace(model, weights=sums @ (factors[:, None] * model.weights)) for model in models
     ]
-    return LinearChoice(of_inputs, of_inputs[best])
+    best = int(numpy.argmin(losses)) if losses else 0
+    return LinearChoice(of_inputs, of_inputs[best], losses)
 
 
 def probabilities_of(outputs: numpy.ndarray, loss: str) -> numpy.ndarray:
@@ -307,14 +312,18 @@ def held_outputs(
     return HeldOutputs(parts, blends, losses)
 
 
-def best_blend(losses: numpy.ndarray) -> int:
-    """Return the index of the blend weight with the lowest loss, 0 unless it gains enough.
+def best_blend(losses: numpy.ndarray, *, prefers_linear: bool = False) -> int:
+    """Return the index of the blend weight with the lowest loss if it gains enough.
 
     losses : (blend weights,), summed over the networks
+    prefers_linear : whether it must gain beside the linear baseline alone, and not beside the
+        networks alone
     """
+    usual = len(losses) - 1 if prefers_linear else 0
     best = int(numpy.argmin(losses))
-    gains = losses[best] < (1 - MIN_GAIN) * losses[0]
-    return best if gains else 0
+    least = MIN_GAIN_OF_NETWORKS if prefers_linear else MIN_GAIN
+    gains = losses[best] < (1 - least) * losses[usual]
+    return best if gains else usual
 
 
 def with_scaled_inputs(
@@ -386,6 +395,17 @@ def _blended_biases(
     of_network = cumulative_of_outputs(biases.astype(numpy.float64))
     other = cumulative_of_outputs(of_linear)
     return outputs_of_cumulative((1 - blend_weight) * of_network + blend_weight * other)
+
+
+def linear_alone(
+    spec: NetworkSpec, linear: LinearModel
+) -> tuple[NetworkSpec, dict[str, numpy.ndarray]]:
+    """Return a network without hidden layers that is a linear model, and its parameters."""
+    widths = (spec.widths[0], spec.widths[-1])
+    spec = replace(spec, widths=widths, activations=(), members=1, dropout=())
+    (names,) = spec.layer_names
+    parameters = {names["weight"]: linear.weights, names["bias"]: linear.biases}
+    return spec, {name: value.astype(spec.dtype) for name, value in parameters.items()}
 
 
 def _first_weights_of_linear(

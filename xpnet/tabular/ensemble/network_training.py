@@ -28,12 +28,14 @@ from xpnet.tabular.ensemble.linear_baseline import (
     best_blend,
     fit_linear,
     held_outputs,
+    linear_alone,
     losses_by_blend_weight,
     with_linear,
     with_scaled_inputs,
 )
 from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.ensemble.refit import refit, refit_epochs
+from xpnet.tabular.ensemble.wide_tables import WideModels
 from xpnet.tabular.rows.held_parts import HeldOutputs, HeldParts
 from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows
@@ -58,6 +60,7 @@ class NetworkTraining:
     held : the outputs of validation rows by choices of other validation rows; None before the end,
     and where these are not followed
     refitted : parameters after the epochs on all rows, None without such epochs
+    wide : linear models of a table with more numbers than rows, which carry it; None for another
     """
 
     network: Network
@@ -67,6 +70,7 @@ class NetworkTraining:
     penalized: Sequence[LinearModel] = ()
     held: HeldOutputs | None = None
     refitted: dict[str, numpy.ndarray] | None = None
+    wide: WideModels | None = None
 
     @property
     def best_epoch(self) -> int:
@@ -93,15 +97,17 @@ def begin_training(
     *,
     held: HeldParts | None,
     seconds: float,
+    wide: WideModels | None = None,
 ) -> NetworkTraining:
     """Fit a linear baseline, and make the network whose training may take the rest of the time.
 
     seed : of the network's initial weights, orders and dropout
     held : the parts of the validation rows, of which the others choose; None for no parts
+    wide : the linear models of a table with more numbers than rows; None for another
     """
     started = time.monotonic()
     choice = None
-    if recipe.input_sums is not None and validation is not None:
+    if wide is None and recipe.input_sums is not None and validation is not None:
         choice = fit_linear(
             recipe.input_sums,
             rows_on_host(rows),
@@ -112,6 +118,8 @@ def begin_training(
     network = new_network(recipe, seed, rows)
     seconds_left = seconds - (time.monotonic() - started)
     best = BestEpoch(network, validation, recipe.patience, seconds_left, held)
+    if wide is not None:
+        return NetworkTraining(network, best, wide.validated, penalized=[wide.validated], wide=wide)
     if choice is None:
         return NetworkTraining(network, best)
     return NetworkTraining(network, best, choice.best, penalized=choice.models)
@@ -192,6 +200,19 @@ def measure_baseline(training: NetworkTraining, validation: LabeledRows) -> None
     if held is not None and held.outputs:
         X = rows_on_host(validation).X
         training.held = held_outputs(held, training.penalized, X, network.spec.loss)
+        if training.wide is not None:
+            choose_apart(training, training.held)
+
+
+def choose_apart(training: NetworkTraining, held: HeldOutputs) -> None:
+    """Compare blend weights by validation rows that have not chosen the network's epoch.
+
+    The loss of the best epoch is lower than that of new rows, and most so where networks know their
+    rows by heart: it would favour them beside the linear baseline.
+    """
+    own = held.own_losses
+    training.losses = own.sum(axis=0)
+    training.held = replace(held, losses=training.losses - own)
 
 
 def refit_network(
@@ -265,7 +286,10 @@ def blend_weight_of(trainings: Sequence[NetworkTraining]) -> float:
     losses = [training.losses for training in trainings if training.losses is not None]
     if not losses or len(losses) < len(trainings):
         return 0.0
-    return float(BLEND_WEIGHTS[best_blend(numpy.sum(losses, axis=0))])
+    prefers_linear = trainings[0].wide is not None
+    return float(
+        BLEND_WEIGHTS[best_blend(numpy.sum(losses, axis=0), prefers_linear=prefers_linear)]
+    )
 
 
 def held_predictions(
@@ -293,7 +317,8 @@ def held_predictions(
                 for other, other_fold in zip(trainings, folds, strict=True)
                 if other is not training
             )
-            indices = [best_blend(of_others) for of_others in losses]
+            prefers_linear = training.wide is not None
+            indices = [best_blend(of_others, prefers_linear=prefers_linear) for of_others in losses]
         predictions.append(held.of_weights(numpy.array(indices)))
     return predictions
 
@@ -326,10 +351,15 @@ def with_baselines(
         spec = replace(recipe.spec, seed=trained.spec.seed)
         if refitted and training.refitted is not None:
             values = training.refitted
+        linear, wide = training.linear, training.wide
+        if wide is not None and refitted and wide.refitted is not None:
+            linear = wide.refitted
         if constant is not None:
             values = with_constant(spec, values, constant)
-        elif blend_weight and training.linear is not None:
-            spec, values = with_linear(spec, values, training.linear, blend_weight)
+        elif linear is not None and wide is not None and blend_weight == 1:
+            spec, values = linear_alone(spec, linear)
+        elif linear is not None and blend_weight:
+            spec, values = with_linear(spec, values, linear, blend_weight)
         if recipe.input_scales is not None:
             values = with_scaled_inputs(spec, values, recipe.input_scales)
         network = Network(

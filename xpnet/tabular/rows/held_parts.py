@@ -190,6 +190,13 @@ class HeldOutputs:
     blends: numpy.ndarray
     losses: numpy.ndarray
 
+    @property
+    def own_losses(self) -> numpy.ndarray:
+        """Return the losses of each part as others have chosen for it: (parts, blend weights)."""
+        return numpy.stack(
+            [self.held.losses_of_parts(blend[None]) for blend in self.blends], axis=1
+        )
+
     def of_weights(self, indices: numpy.ndarray) -> numpy.ndarray:
         """Return the outputs: (rows, outputs). indices : (parts,) of the blend weight of each"""
         rows = numpy.arange(len(self.held.parts))
