@@ -20,7 +20,7 @@ def press_ctrl_c(*_: Any, **__: Any) -> None:
 
 LONG_WORK = {
     "scores": ("xpnet.cli.training.baseline_scores", {"rows": 112}),
-    "importances": ("xpnet.tabular.importance.Importances.values", {"rows": 112}),
+    "importances": ("xpnet.tabular.importance.Importances.shares", {"rows": 112}),
 }
 
 
@@ -51,7 +51,7 @@ def test_without_a_file_nothing_is_measured_for_it(
     def fail(_: Any) -> None:
         raise AssertionError("measured")
 
-    monkeypatch.setattr(Importances, "values", fail)
+    monkeypatch.setattr(Importances, "shares", fail)
     run(*TRAIN[:-2])
 
 

@@ -301,13 +301,22 @@ def test_an_unknown_kind_of_encoding() -> None:
 
 
 def test_importances_are_one_for_each_column_and_not_negative() -> None:
-    tensors = {"importances": np.array([0.0, 2.0])}
+    values = np.array([0.0, 2.0])
+    tensors = {"importances": values}
     importances = tables._take_importances(tensors, 2)
-    assert importances is not None and importances.values().tolist() == [0.0, 2.0]
+    assert importances is not None and importances.shares().values.tolist() == [0.0, 2.0]
+    assert importances.shares().errors is None  # older files
     assert tensors == {} and tables._take_importances({}, 2) is None
-    for values, columns in (([0.0, -1e-9], 2), ([0.0, 2.0], 3), ([0.0, np.inf], 2)):
+    for wrong, columns in (([0.0, -1e-9], 2), ([0.0, 2.0], 3), ([0.0, np.inf], 2)):
         with pytest.raises(ValueError, match="importance|tensor"):
-            tables._take_importances({"importances": np.array(values)}, columns)
+            tables._take_importances({"importances": np.array(wrong)}, columns)
+        right = np.zeros(columns)
+        with pytest.raises(ValueError, match="importance|tensor"):
+            tables._take_importances(
+                {"importances": right, "importances_std": np.array(wrong)}, columns
+            )
+    with pytest.raises(ValueError, match="no values"):
+        tables._take_importances({"importances_std": values}, 2)
 
 
 ENCODER: dict[str, Any] = {

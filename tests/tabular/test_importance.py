@@ -244,3 +244,49 @@ def test_numbers_of_noise_have_hardly_any_importance(kind: Any, maximum: float) 
         model.fit(X, y if kind is TabularRegressor else y > 0)
         importances.append(model.feature_importances_[1:].sum())
     assert numpy.mean(importances) < maximum
+
+
+def test_standard_errors_are_the_spread_over_other_validation_rows() -> None:
+    """Ten fits differ in their validation rows alone, 100 each, and train equally long."""
+    rng = numpy.random.default_rng(1)
+    X = rng.normal(size=(1600, 3))
+    y = X @ [1.0, 0.7, 0.0] + rng.normal(size=1600)
+    settings = QUICK | {"networks": 1, "max_iter": 3, "refit": False}
+    shares, errors = [], []
+    for rows in range(600, 1600, 100):
+        own = slice(rows, rows + 100)
+        model = TabularRegressor(**settings).fit(X[:600], y[:600], X_val=X[own], y_val=y[own])
+        shares.append(model.feature_importances_)
+        errors.append(model.feature_importances_std_)
+    spread = numpy.std(shares, axis=0, ddof=1)[:2]
+    mean = numpy.mean(errors, axis=0)[:2]
+    # A spread of ten values has a relative error of a quarter. Shares of two columns whose sum is 1
+    # move together, and so by less than each alone.
+    assert (spread < 2 * mean).all()
+    assert (spread > mean / 3).all()
+
+
+def test_a_file_has_the_standard_errors_too(regressor: TabularRegressor, tmp_path: Any) -> None:
+    errors = regressor.feature_importances_std_
+    assert errors[2] == 0  # of the column of one value
+    assert (errors[[0, 1, 3]] > 0).all()
+    regressor.save(tmp_path / "model.safetensors")
+    opened = xpnet.load(tmp_path / "model.safetensors")
+    numpy.testing.assert_array_equal(opened.feature_importances_std_, errors)
+    copied = pickle.loads(pickle.dumps(regressor))
+    numpy.testing.assert_array_equal(copied.feature_importances_std_, errors)
+
+
+@pytest.mark.parametrize("name", ["feature_importances_", "feature_importances_std_"])
+def test_importances_before_a_fit_are_named_as_they_were_asked_for(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"no {name} before it is fitted"):
+        getattr(TabularRegressor(), name)
+
+
+def test_few_validation_rows_are_said() -> None:
+    few = TabularRegressor(**QUICK | {"networks": 1, "max_iter": 2})
+    (note,) = few.fit(TABLE[:100], NUMBERS[:100]).notes_
+    assert "12 validation rows" in note or "13 validation rows" in note
+    assert "importances" in note
+    assert few.fit(TABLE, NUMBERS).notes_ == []
+    assert few.fit(TABLE[:100], NUMBERS[:100], X_val=TABLE, y_val=NUMBERS).notes_ == []

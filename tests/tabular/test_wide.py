@@ -1,6 +1,7 @@
 """Tables of many columns: encoded together they have the outputs that each column has alone."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pandas
@@ -105,3 +106,40 @@ def test_epochs_on_all_rows_end_where_rows_are_known_by_heart() -> None:
     assert refit_epochs(2, 0.5, history, 2) == 0
     history.loss[1] = 0.5
     assert refit_epochs(2, 0.5, history, 2) == 2
+
+
+def worse_than_a_constant(learning_rate: float) -> tuple[xpnet.TabularClassifier, Any, Any]:
+    """Fit two networks that make one epoch with large steps; return new rows, too."""
+    rng = numpy.random.default_rng(0)
+    X = rng.normal(size=(2300, 20))
+    y = (rng.random(2300) < 1 / (1 + numpy.exp(-0.6 * X[:, 0]))).astype(int)
+    model = xpnet.TabularClassifier(
+        hidden_layer_sizes=(32,),
+        networks=2,
+        members=1,
+        learning_rate_init=learning_rate,
+        max_iter=1,
+        refit=False,
+        random_state=0,
+    )
+    return model.fit(X[:300], y[:300]), X[300:], y[300:]
+
+
+def test_a_network_worse_than_a_constant_is_left_out() -> None:
+    model, X, _ = worse_than_a_constant(0.1)
+    (network,) = model.networks_
+    assert model.notes_[0].startswith("1 of 2 networks")
+    encoded = model.encoder_.transform(X[:5]).astype(numpy.float32)
+    logits = numpy.log(network.predict(encoded)) / model.temperature_
+    shares = numpy.exp(logits) / numpy.exp(logits).sum(axis=1, keepdims=True)
+    numpy.testing.assert_allclose(model.predict_proba(X[:5]), shares, atol=1e-5)
+
+
+def test_where_all_networks_are_worse_a_constant_is_predicted() -> None:
+    model, X, y = worse_than_a_constant(1.0)
+    assert "predict a constant" in model.why_
+    probabilities = model.predict_proba(X)
+    assert numpy.ptp(probabilities, axis=0).max() == 0
+    assert (
+        log_loss(y, probabilities) < 0.70
+    )  # that of the frequencies of the training rows is 0.695

@@ -21,6 +21,8 @@ from xpnet.training import History
 
 MODEL_SUFFIX = ".safetensors"
 """The usual ending of a model file."""
+MAX_DESCRIBED_COLUMNS = 20
+"""Number of columns whose importances a model file describes in words; its tensors have all."""
 
 
 class DataFacts(TypedDict):
@@ -63,6 +65,14 @@ class ModelFacts(TypedDict):
     why: str
 
 
+class ColumnImportance(TypedDict):
+    """The importance of a column, and its standard error."""
+
+    column: str
+    importance: float
+    std: float
+
+
 class TrainedFacts(TypedDict):
     """A model and its training in a report."""
 
@@ -76,6 +86,7 @@ class Report(TypedDict):
 
     comparison : a sentence where the model is no better than the baseline on the test rows, else ""
     folds : scores of the test rows of each fold of a cross-validation
+    importances : of the columns, largest first, where they were measured
     """
 
     xpnet: str
@@ -89,6 +100,7 @@ class Report(TypedDict):
     model: NotRequired[ModelFacts]
     history: NotRequired[Losses]
     histories: NotRequired[list[Losses]]
+    importances: NotRequired[list[ColumnImportance]]
 
 
 class Written(NamedTuple):
@@ -183,6 +195,7 @@ def write_others(settings: TrainSettings, report: Report) -> list[Written]:
 def describe_training(report: Report) -> dict[str, object]:
     """Return the facts of a model file on its training, as JSON values.
 
+    ``importances`` of the columns, with standard errors, once they are known;
     ``model``, its kind; ``data``, ``rows`` and ``trained_on``; ``validation_loss``, that of
     rows by choices of other rows; ``test``, the scores, once they are known
     """
@@ -194,6 +207,7 @@ def describe_training(report: Report) -> dict[str, object]:
         "rows": report["data"]["training_rows"],
         "trained_on": report["data"]["trained_on"],
         "validation_loss": report["model"]["validation_loss"],
+        "importances": list(report.get("importances", []))[:MAX_DESCRIBED_COLUMNS],
         "test": {name: value for name, value in test.items() if isinstance(value, float | int)},
     }
 
@@ -227,6 +241,7 @@ def show_report(report: Report, why: str, written: Sequence[Path]) -> None:
         ("epochs", ", ".join(map(str, model["epochs"]))),
         ("validation", _validation_line(report)),
         ("threshold", _threshold_line(report)),
+        ("importance", importances_line(report.get("importances", []))),
         ("time", f"{report['seconds']:.2f} s"),
         ("written", ", ".join(map(str, written)) or "nothing; -o writes the model"),
     ]
@@ -240,6 +255,13 @@ def _validation_line(report: Report) -> str:
     """Return one line about the loss of validation rows."""
     loss = report["model"]["validation_loss"]
     return "" if loss is None else f"loss {loss:.4g}"
+
+
+def importances_line(importances: Sequence[ColumnImportance]) -> str:
+    """Return one line about the columns that the predictions need most, with standard errors."""
+    return few(
+        [f"{one['column']} {one['importance']:.3f} ± {one['std']:.3f}" for one in importances]
+    )
 
 
 def _threshold_line(report: Report) -> str:

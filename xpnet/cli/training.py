@@ -14,6 +14,7 @@ from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor
 from xpnet.cli.output import as_options
 from xpnet.cli.progress import ProgressLines
 from xpnet.cli.report import (
+    ColumnImportance,
     Report,
     describe_model,
     replace_model,
@@ -104,7 +105,7 @@ def run(settings: TrainSettings) -> None:
             # Other models that were trained since have limits of their own.
             seconds = report["seconds"] if is_final else time.perf_counter() - started
             if seconds < MAX_OVERRUN * (settings.time_limit or inf):
-                _ask_for_importances(model)
+                report["importances"] = _importances_of(model)
             written = replace_model(written, model, settings, report, rows.target_format)
     files = [*filter(None, [written]), *write_others(settings, report)]
     show_report(report, model.why_, [file.path for file in files])
@@ -153,10 +154,17 @@ def _trained_on(
     )
 
 
-def _ask_for_importances(model: Tabular) -> None:
-    """Have the model compute the importances of its columns, which a file then holds."""
+def _importances_of(model: Tabular) -> list[ColumnImportance]:
+    """Return the importances of the columns, largest first, which a file then holds, too."""
     with suppress(AttributeError):  # a fit without validation rows in memory has none
-        _ = model.feature_importances_
+        values, errors = model.feature_importances_, model.feature_importances_std_
+        names = map(str, model.feature_names_in_)
+        importances: list[ColumnImportance] = [
+            {"column": name, "importance": value, "std": error}
+            for name, value, error in zip(names, values.tolist(), errors.tolist(), strict=True)
+        ]
+        return sorted(importances, key=lambda one: -one["importance"])
+    return []
 
 
 def _complete(report: Report, model: Tabular, rows: TableRows, settings: TrainSettings) -> None:

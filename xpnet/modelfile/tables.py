@@ -22,7 +22,7 @@ from xpnet.tabular.base import Tabular
 from xpnet.tabular.encodings.encoding import ColumnUse, Encoding, check_array
 from xpnet.tabular.encodings.number import SECONDS_PER_DAY
 from xpnet.tabular.fitted import FittedClassifier, FittedRegressor, FittedTable
-from xpnet.tabular.importance import Importances
+from xpnet.tabular.importance import Importances, Shares
 
 _FACTS: dict[str, dict[str, type]] = {
     "TabularClassifier": {
@@ -70,7 +70,10 @@ def parts(estimator: Tabular) -> FileParts:
     target_tensors = {name: getattr(fitted, name, None) for name in _TENSORS}
     tensors |= {name: array for name, array in target_tensors.items() if array is not None}
     if fitted.importances is not None and fitted.importances.computed is not None:
-        tensors["importances"] = fitted.importances.computed
+        importances = fitted.importances.computed
+        tensors["importances"] = importances.values
+        if importances.errors is not None:
+            tensors["importances_std"] = importances.errors
     settings = {
         "params": to_json(kept_parameters(estimator)),
         "fitted": to_json(facts),
@@ -185,13 +188,18 @@ def _take_targets(
 
 def _take_importances(tensors: dict[str, numpy.ndarray], columns: int) -> Importances | None:
     """Return the importances of the columns; None in files of fits that did not have them."""
-    values = tensors.pop("importances", None)
-    if values is None:
+    arrays = [tensors.pop(name, None) for name in ("importances", "importances_std")]
+    values, errors = arrays
+    if values is None and errors is None:
         return None
-    check_array(values, "float64", (columns,))
-    if (values < 0).any():
-        raise ValueError("an importance is negative")
-    return Importances(values=values)
+    if values is None:
+        raise ValueError("importances have standard errors and no values")
+    for array in arrays:
+        if array is not None:
+            check_array(array, "float64", (columns,))
+            if (array < 0).any():
+                raise ValueError("an importance or its standard error is negative")
+    return Importances(shares=Shares(values, errors))
 
 
 class _DescribedEncoder(NamedTuple):

@@ -10,7 +10,8 @@
 ``settings``         the parameters of a fit, resolved; ``quality``: what ``"auto"`` stands for
 ``recipe``           what all networks of a fit share, by its settings and its rows
 ``linear_baseline``  trees and linear models that become a part of the networks;
-                     ``linear_solvers``: their fits; ``unlogged``: fits that nothing records
+                     ``linear_solvers``: their fits; ``unlogged``: fits that nothing records;
+                     ``wide_tables``: linear models of tables with more numbers than rows
 ``division``         training and validation rows, by groups and times
 ``ensemble``         the training of the networks; ``refit``: their last epochs, on all rows
 ``search``           the settings in which networks differ, and the search for the best ones

@@ -19,7 +19,7 @@ from xpnet.models.inputs import check_no_loader, like_rows, require, to_host
 from xpnet.tabular.columns.reading import ReadingRules
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
-from xpnet.tabular.ensemble.predicted_rows import PredictedRows, predicted_rows
+from xpnet.tabular.ensemble.predicted_rows import PredictedRows, note_of_few_rows, predicted_rows
 from xpnet.tabular.ensemble.recipe import Watch
 from xpnet.tabular.ensemble.watching import Callbacks, PrintedLines, Say, Watching
 from xpnet.tabular.fit import BegunFit, TableFit, prepare_fit
@@ -72,6 +72,13 @@ class Tabular(FittedAttributes, TabularParameters):
         column shuffled, as a share of the sum over all columns. It is computed when it is first
         asked for, and `save` writes it only then. Columns that tell the same share their
         importance.
+    feature_importances_std_ : numpy.ndarray, shape (columns,)
+        The standard errors of the importances, which few validation rows make large: an importance
+        below twice its standard error may be chance. They do not hold that another fit may use
+        another one of columns that tell the same.
+    notes_ : list of str
+        Sentences on what was left out, and on what is uncertain because of few validation rows. A
+        model file does not hold them.
     coef_ : numpy.ndarray, shape (outputs, inputs), of one number (inputs,)
         The coefficients of a linear model, with ``hidden_layer_sizes=()`` alone, in the unit of the
         target, or of the logarithm of the mean or of the odds, of two classes of the second. They
@@ -488,9 +495,12 @@ class Tabular(FittedAttributes, TabularParameters):
             importances=importances_of(fit.encoder, trained, divided, self.time_limit),
             rows=divided.rows.count,
             validation_loss=trained.validation_loss,
-            notes=divided.notes,
         )
-        return self._calibrated(fitted, predicted or predicted_rows(fitted, trained, divided))
+        predicted = predicted or predicted_rows(fitted, trained, divided)
+        few = note_of_few_rows(len(predicted.outputs))
+        notes = [*divided.notes, *filter(None, [trained.note, few])]
+        fitted = replace(fitted, notes=notes)
+        return self._calibrated(fitted, predicted)
 
     def _watching_with(self, callbacks: Callbacks) -> Watching:
         """Return the callbacks and lines of this fit; the arguments of `watch` hold for one fit."""

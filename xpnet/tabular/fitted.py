@@ -52,7 +52,7 @@ class FittedTable:
     importances : of the columns; None where they are not known
     rows : the number of rows of ``fit``, those for validation among them; None in older files
     validation_loss : the mean loss of validation rows, as in `Tabular`; None without such rows
-    notes : sentences on what a large table was spared; no file holds them
+    notes : sentences on what was left out and what is uncertain; no file holds them
     """
 
     encoder: Any
@@ -90,7 +90,7 @@ class FittedTable:
 
     @property
     def is_constant(self) -> bool:
-        """Return whether all rows are predicted alike, since no column tells the target."""
+        """Return whether all rows are predicted alike, since that predicts validation rows best."""
         network = self.networks[0]
         last = network.params[network.spec.layer_names[-1]["weight"]]
         return not network.backend.to_numpy(last).any()

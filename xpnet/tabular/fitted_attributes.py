@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 from xpnet.models import Network
 from xpnet.models.saving import Saved
 from xpnet.tabular.fitted import FittedTable
+from xpnet.tabular.importance import Shares
 
 
 class FittedAttributes(Saved):
@@ -131,14 +132,39 @@ class FittedAttributes(Saved):
     @property
     def feature_importances_(self) -> numpy.ndarray:
         """Return how much the predictions need each column: (columns,), not negative, sum 1."""
-        importances = self._attribute("importances")
+        return self._importances("feature_importances_").values.copy()
+
+    @property
+    def feature_importances_std_(self) -> numpy.ndarray:
+        """Return the standard errors of the importances: (columns,)."""
+        errors = self._importances("feature_importances_std_").errors
+        if errors is None:
+            raise AttributeError(
+                "feature_importances_std_ must be in the model file; this older one has the "
+                "importances alone. Fit the model again."
+            )
+        return errors.copy()
+
+    def _importances(self, name: str) -> Shares:
+        """Return the importances with their standard errors. name : of the attribute
+
+        Raises AttributeError before ``fit``, and where they are not known.
+        """
+        if self._fitted is None:
+            raise AttributeError(f"This {type(self).__name__} has no {name} before it is fitted.")
+        importances = self._fitted.importances
         if importances is None:
             raise AttributeError(
-                "feature_importances_ must be asked for before a model is saved, and its fit must "
+                f"{name} must be asked for before a model is saved, and its fit must "
                 "have had validation rows in memory and a TableEncoder; this model has none. Use "
                 "sklearn.inspection.permutation_importance, or xpnet explain."
             )
-        return importances.values()
+        return importances.shares()
+
+    @property
+    def notes_(self) -> list[str]:
+        """Return sentences on what was left out, and on what is uncertain; no file holds them."""
+        return list(self._attribute("notes"))
 
     @property
     def coef_(self) -> numpy.ndarray:

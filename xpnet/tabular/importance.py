@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy
 
@@ -135,6 +135,13 @@ class _LayersOnHost:
         return losses.reshape(self.spec.members, -1, len(Y)).mean(axis=0)
 
 
+class Shares(NamedTuple):
+    """The importances of the columns: (columns,), and their standard errors, if they are known."""
+
+    values: numpy.ndarray
+    errors: numpy.ndarray | None
+
+
 class Importances:
     """The importances of the columns, computed from samples when they are first asked for.
 
@@ -142,57 +149,62 @@ class Importances:
     asked for before.
 
     samples : of all networks; inputs_of_columns : indices of the inputs that each column has
-    values : (columns,) if they are known
+    shares : if they are known
     """
 
     def __init__(
         self,
         samples: Sequence[Sample] = (),
         inputs_of_columns: Sequence[numpy.ndarray] = (),
-        values: numpy.ndarray | None = None,
+        shares: Shares | None = None,
     ) -> None:
         self._samples = samples
         self._inputs_of_columns = inputs_of_columns
-        self._values = values
+        self._shares = shares
         self._lock = Lock()
 
-    def values(self) -> numpy.ndarray:
-        """Return the rise of the loss with each column shuffled, as a share of all: (columns,).
+    def shares(self) -> Shares:
+        """Return the rise of the loss with each column shuffled, as a share of all.
 
         (Breiman, Random Forests, 2001, section 10.) The rise of a column of noise is positive in
         every second sample. So the standard error of the rise of a usual column is subtracted, the
         median of the standard errors, and a column whose rise is smaller has 0.
         """
         with self._lock:
-            if self._values is None:
-                self._values = self._compute()
+            if self._shares is None:
+                self._shares = self._compute()
                 self._samples = ()
-            return self._values.copy()
+            return self._shares
 
     @property
-    def computed(self) -> numpy.ndarray | None:
-        """Return the values: (columns,), None until they are asked for."""
-        return self._values
+    def computed(self) -> Shares | None:
+        """Return the shares, None until they are asked for."""
+        return self._shares
 
-    def _compute(self) -> numpy.ndarray:
-        """Return the shares of the columns (columns,), whose sum is 1 unless no column matters."""
+    def _compute(self) -> Shares:
+        """Return the shares of the columns, whose sum is 1 unless no column matters.
+
+        The rows of the folds of several networks are different rows, so that their variances add
+        up. Networks of the same rows would agree by chance, which their variances do not show.
+        """
         rng = numpy.random.default_rng(0)
         rises = [sample.rises(self._inputs_of_columns, rng) for sample in self._samples]
         mean = sum(of_rows.mean(axis=1) for of_rows in rises)
         variance = sum(of_rows.var(axis=1) / of_rows.shape[1] for of_rows in rises)
-        positive = numpy.maximum(mean - _usual(numpy.sqrt(variance)), 0.0)
-        total = positive.sum()
-        return positive / total if total else positive
+        errors = numpy.sqrt(variance)
+        positive = numpy.maximum(mean - _usual(errors), 0.0)
+        total = positive.sum() or 1.0
+        return Shares(positive / total, errors / total)
 
     def __deepcopy__(self, _: dict[int, object]) -> Self:
         """Return the same importances, which nobody changes."""
         return self
 
     def __getstate__(self) -> dict[str, object]:
-        return {"values": self.values()}
+        return {"shares": self.shares()}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__init__(values=state["values"])  # type: ignore[misc]
+        self.__init__(shares=state["shares"])  # type: ignore[misc]
 
 
 def _usual(errors: numpy.ndarray) -> float:

@@ -118,6 +118,7 @@ def _training_facts(training: dict[str, object]) -> dict[str, object]:
         "training loss": _shown(training.get("loss")),
         "validation loss": _shown(training.get("validation_loss")),
         "validation score": _shown(training.get("validation_score")),
+        "importance": _importances(training.get("importances")),
     }
     scores = _dict_of(training.get("test"))
     measured_rows = scores.pop("rows", None)
@@ -125,6 +126,18 @@ def _training_facts(training: dict[str, object]) -> dict[str, object]:
     if named:
         facts["test scores"] = f"{', '.join(named)}, of {_shown(measured_rows)} rows"
     return facts
+
+
+def _importances(described: object) -> str:
+    """Return the columns that the predictions need most, with standard errors, "" for none."""
+    entries = [_dict_of(one) for one in described] if isinstance(described, list) else []
+    return few(
+        [
+            f"{one.get('column')} {one['importance']:.3f} ± {one['std']:.3f}"
+            for one in entries
+            if isinstance(one.get("importance"), float) and isinstance(one.get("std"), float)
+        ]
+    )
 
 
 def _entries(settings: object, name: str) -> dict[str, object]:

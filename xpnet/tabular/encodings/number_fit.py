@@ -15,7 +15,7 @@ from xpnet.tabular.encodings.number import (
     NumberEncoding,
     parts_of,
 )
-from xpnet.tabular.ensemble.unlogged import fit_unlogged
+from xpnet.tabular.unlogged import fit_unlogged
 
 if TYPE_CHECKING:
     from sklearn.tree._tree import Tree

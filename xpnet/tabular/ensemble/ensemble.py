@@ -1,7 +1,7 @@
 """The networks of a table, each trained on other rows until its validation loss stops falling."""
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy
 
 from xpnet.backend import get_threads
+from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.backend.threads import sharing_the_machine
 from xpnet.data.sources import Source
 from xpnet.dispatch import choose
@@ -98,6 +99,7 @@ class TrainedNetworks:
     held_losses : the mean loss of these outputs for each network, None likewise
     predict_folds_together : whether the networks of a fold predict its validation rows by their
         mean, as they predict new rows, and not one by one
+    left_out : number of networks that are left out, since they predict worse than a constant
     """
 
     networks: list[Network]
@@ -107,6 +109,7 @@ class TrainedNetworks:
     held: list[numpy.ndarray | None]
     held_losses: list[float | None]
     predict_folds_together: bool = False
+    left_out: int = 0
 
     @classmethod
     def one_a_fold(
@@ -143,6 +146,17 @@ class TrainedNetworks:
         return fmean(losses) if losses else None
 
     @property
+    def note(self) -> str:
+        """Return a sentence on networks that are left out, "" for none."""
+        if not self.left_out:
+            return ""
+        count = self.left_out + len(self.networks)
+        return (
+            f"{self.left_out} of {count} networks predicted validation rows worse than a constant "
+            "does, and have no part in the predictions"
+        )
+
+    @property
     def settings(self) -> list[int]:
         """Return the settings of the networks, each once, in rising order."""
         return sorted({plan.setting for plan in self.plans})
@@ -169,7 +183,10 @@ class Ensemble:
     divided : rows and validation rows
     plans : one for each network; jobs : how many are trained at once
     trainings_to_make : number of plans that are carried out at most, which share the time
+    leaves_out : whether networks that predict worse than a constant are left out
     """
+
+    leaves_out: bool = True
 
     def __init__(
         self,
@@ -252,6 +269,10 @@ class Ensemble:
         if interrupted:
             for training in trainings.values():
                 training.keep_best()
+        beaten = self._beaten_by_constants(trainings)
+        left_out = len(beaten) if len(beaten) < len(trainings) else 0
+        if left_out:
+            trainings = {k: trainings[k] for k in trainings if k not in beaten}
         kept = list(trainings.values())
         recipes = [
             replace(self.recipe, input_scales=self.recipe_of(number).input_scales)
@@ -262,7 +283,9 @@ class Ensemble:
         held = held_predictions(kept, folds)
         constant = None
         constants = Constants(self.divided, self.recipe.spec.widths[-1])
-        if self.wide is None and self.recipe.may_be_noise and not constants.are_beaten(folds, held):
+        may_be_noise = self.wide is None and self.recipe.may_be_noise
+        are_all_beaten = bool(beaten) and not left_out
+        if are_all_beaten or (may_be_noise and not constants.are_beaten(folds, held)):
             constant = constants.of_all_rows
             held = [constants.of_validation_rows(fold) for fold in folds]
         validated = with_baselines(recipes, kept, refitted=False, constant=constant)
@@ -274,6 +297,7 @@ class Ensemble:
             validated=validated,
             plans=plans,
             best_epochs=[training.best_epoch for training in kept],
+            left_out=left_out,
             held=held,
             held_losses=[
                 None
@@ -282,6 +306,19 @@ class Ensemble:
                 for outputs, training in zip(held, kept, strict=True)
             ],
         )
+
+    def _beaten_by_constants(self, trainings: Mapping[int, NetworkTraining]) -> set[int]:
+        """Return the numbers of networks that are clearly worse than a constant on validation rows.
+
+        It asks for losses of classes and squared errors alone.
+        """
+        spec = self.recipe.spec
+        if not self.leaves_out or (spec.loss != "squared_error" and spec.loss not in CLASS_LOSSES):
+            return set()
+        folds = [self.fold_of(self.plans[number]) for number in trainings]
+        held = held_predictions(list(trainings.values()), folds)
+        beaten = Constants(self.divided, spec.widths[-1]).beat(folds, held)
+        return {number for number, is_beaten in zip(trainings, beaten, strict=True) if is_beaten}
 
     def fold_of(self, plan: PlannedNetwork) -> int:
         """Return the number of the validation rows of a network, 0 where all have the same."""

@@ -38,10 +38,10 @@ from xpnet.tabular.ensemble.linear_solvers import (
     fit_ordered_logistics,
     fit_ridges,
 )
-from xpnet.tabular.ensemble.unlogged import fit_unlogged
 from xpnet.tabular.rows.held_parts import HeldEpochs, HeldOutputs
 from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows
+from xpnet.tabular.unlogged import fit_unlogged
 from xpnet.training import LabeledRows
 from xpnet.typing import SparseMatrix
 

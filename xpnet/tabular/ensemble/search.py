@@ -207,6 +207,8 @@ class SearchingEnsemble(Ensemble):
     say : called with a line about each rung, None for no lines
     """
 
+    leaves_out: bool = False  # The choice of the best together does so.
+
     def __init__(
         self,
         *arguments: Any,

@@ -15,6 +15,7 @@ import numpy
 from xpnet.backend import NetworkSpec
 from xpnet.data.sources import Source
 from xpnet.learning.ordered import cumulative_of_outputs, outputs_of_cumulative
+from xpnet.models.inputs import is_sparse
 from xpnet.tabular.ensemble.linear_baseline import LinearChoice, fit_linear
 from xpnet.tabular.ensemble.linear_solvers import LinearModel
 from xpnet.tabular.rows.divided_rows import DividedRows
@@ -61,15 +62,15 @@ def fit_wide(
 ) -> WideBaseline | None:
     """Fit linear models to the folds of a table with more numbers than rows.
 
-    None for tables with fewer numbers and for rows without folds, and where a class has no rows
-    among the training rows of a fold.
+    None for tables with fewer numbers, for sparse rows and rows without folds, and where a class
+    has no rows among the training rows of a fold.
 
     sums : (inputs, numbers) of the inputs as they are encoded; spec : of the networks
     deadline : the monotonic time, in seconds, at which the solver ends
     """
     rows, folds = divided.rows, divided.folds
     numbers = sums.shape[1]
-    if isinstance(rows.X, Source) or not folds or len(rows.X) >= numbers:
+    if isinstance(rows.X, Source) or is_sparse(rows.X) or not folds or rows.count >= numbers:
         return None
     penalties = [penalty * numbers for penalty in PENALTIES_OF_A_NUMBER]
     choices: list[LinearChoice] = []

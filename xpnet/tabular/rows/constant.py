@@ -23,6 +23,11 @@ MIN_GAIN = 1.0
 """Number of standard errors by which networks must predict validation rows better than a constant
 to be kept where no input is related."""
 
+MIN_HARM = 2.0
+"""Number of standard errors by which a network must predict validation rows worse than a constant
+to be left out. With fewer, the few rows may have been unlucky, and its order of new rows be right.
+"""
+
 
 def has_related_number(numbers: numpy.ndarray, rows: LabeledRows, outputs: int) -> bool:
     """Return whether a number or its square is correlated with the target.
@@ -95,7 +100,26 @@ class Constants:
             constants = self.of_validation_rows(fold)
             gains.append(_losses(constants, rows) - _losses(numpy.mean(outputs, axis=0), rows))
             weights.append(numpy.ones(len(rows.Y)) if rows.weight is None else rows.weight)
-        return _are_clearly_positive(numpy.concatenate(gains), numpy.concatenate(weights))
+        return _are_clearly_positive(numpy.concatenate(gains), numpy.concatenate(weights), MIN_GAIN)
+
+    def beat(self, folds: Sequence[int], held: Sequence[numpy.ndarray | None]) -> list[bool]:
+        """Return for each network whether a constant predicts its validation rows clearly better.
+
+        It is False where too little is known, as in `are_beaten`. The arguments are the same.
+        """
+        validation = self.divided.validation
+        if isinstance(validation, Sequence) and validation[0].groups is not None:
+            return [False] * len(folds)
+        beat = []
+        for fold, outputs in zip(folds, held, strict=True):
+            if outputs is None:
+                beat.append(False)
+                continue
+            rows = self._validation_rows(fold)
+            losses = _losses(outputs, rows) - _losses(self.of_validation_rows(fold), rows)
+            weight = numpy.ones(len(losses)) if rows.weight is None else rows.weight
+            beat.append(bool(losses.any()) and _are_clearly_positive(losses, weight, MIN_HARM))
+        return beat
 
     def _of(self, rows: LabeledRows) -> numpy.ndarray:
         """Return the constant of some rows: (outputs,)."""
@@ -124,15 +148,15 @@ def _losses(outputs: numpy.ndarray, rows: LabeledRows) -> numpy.ndarray:
     return ((outputs - rows.Y) ** 2).sum(axis=1) / 2
 
 
-def _are_clearly_positive(gains: numpy.ndarray, weight: numpy.ndarray) -> bool:
-    """Return whether the mean of gains is at least MIN_GAIN standard errors above 0.
+def _are_clearly_positive(gains: numpy.ndarray, weight: numpy.ndarray, errors: float) -> bool:
+    """Return whether the mean of gains is at least a number of standard errors above 0.
 
     gains, weight : (rows,)
     """
     shares = weight.astype(numpy.float64) / weight.max()
     shares /= shares.sum()
     mean = float(shares @ gains)
-    return mean >= MIN_GAIN * float(numpy.sqrt(shares**2 @ (gains - mean) ** 2))
+    return mean >= errors * float(numpy.sqrt(shares**2 @ (gains - mean) ** 2))
 
 
 def _columns(Y: numpy.ndarray, outputs: int) -> numpy.ndarray:
