@@ -315,9 +315,10 @@ class Tabular(FittedAttributes, TabularParameters):
         -------
         Refinement
             What has changed: ``rows``; ``loss_before`` and ``loss_after`` on new rows that the
-            networks do not learn from; ``epochs`` that each network has kept, 0 where none was
-            better than its parameters before; and ``unknowns``, the values of each column that are
-            unlike those of the training, as `TableEncoder.count_unknowns` counts them.
+            networks do not learn from, the latter of few rows at epochs that other rows have
+            chosen, so that it may exceed the former; ``epochs`` that each network has kept, 0 where
+            none was better than its parameters before; and ``unknowns``, the values of each column
+            that are unlike those of the training, as `TableEncoder.count_unknowns` counts them.
 
         Raises
         ------
