@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 import numpy
 
 from xpnet import ops
+from xpnet.backend.blas import one_thread
 from xpnet.data.sources import Source
 from xpnet.dispatch import get_backend
 from xpnet.models import Network
@@ -188,7 +189,8 @@ class Importances:
         up. Networks of the same rows would agree by chance, which their variances do not show.
         """
         rng = numpy.random.default_rng(0)
-        rises = [sample.rises(self._inputs_of_columns, rng) for sample in self._samples]
+        with one_thread:  # The products of few rows are small.
+            rises = [sample.rises(self._inputs_of_columns, rng) for sample in self._samples]
         mean = sum(of_rows.mean(axis=1) for of_rows in rises)
         variance = sum(of_rows.var(axis=1) / of_rows.shape[1] for of_rows in rises)
         errors = numpy.sqrt(variance)
