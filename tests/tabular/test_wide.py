@@ -108,25 +108,19 @@ def test_epochs_on_all_rows_end_where_rows_are_known_by_heart() -> None:
     assert refit_epochs(2, 0.5, history, 2) == 2
 
 
-def worse_than_a_constant(learning_rate: float) -> tuple[xpnet.TabularClassifier, Any, Any]:
+def worse_than_a_constant(**settings: Any) -> tuple[xpnet.TabularClassifier, Any, Any]:
     """Fit two networks that make one epoch with large steps; return new rows, too."""
     rng = numpy.random.default_rng(0)
     X = rng.normal(size=(2300, 20))
     y = (rng.random(2300) < 1 / (1 + numpy.exp(-0.6 * X[:, 0]))).astype(int)
     model = xpnet.TabularClassifier(
-        hidden_layer_sizes=(32,),
-        networks=2,
-        members=1,
-        learning_rate_init=learning_rate,
-        max_iter=1,
-        refit=False,
-        random_state=0,
+        networks=2, members=1, max_iter=1, refit=False, random_state=0, **settings
     )
     return model.fit(X[:300], y[:300]), X[300:], y[300:]
 
 
 def test_a_network_worse_than_a_constant_is_left_out() -> None:
-    model, X, _ = worse_than_a_constant(0.1)
+    model, X, _ = worse_than_a_constant(hidden_layer_sizes=(32,), learning_rate_init=0.1)
     (network,) = model.networks_
     assert model.notes_[0].startswith("1 of 2 networks")
     encoded = model.encoder_.transform(X[:5]).astype(numpy.float32)
@@ -136,10 +130,18 @@ def test_a_network_worse_than_a_constant_is_left_out() -> None:
 
 
 def test_where_all_networks_are_worse_a_constant_is_predicted() -> None:
-    model, X, y = worse_than_a_constant(1.0)
+    """With so little time networks have no linear baseline."""
+    model, X, y = worse_than_a_constant(learning_rate_init=1.0, time_limit=1e-3)
     assert "predict a constant" in model.why_
+    assert "networks predicted validation rows worse" in model.notes_[0]
     probabilities = model.predict_proba(X)
     assert numpy.ptp(probabilities, axis=0).max() == 0
     assert (
         log_loss(y, probabilities) < 0.70
     )  # that of the frequencies of the training rows is 0.695
+
+
+def test_networks_of_chosen_layers_are_kept_and_it_is_said_that_they_are_worse() -> None:
+    model, X, _ = worse_than_a_constant(hidden_layer_sizes=(32,), learning_rate_init=1.0)
+    assert model.notes_[0].startswith("2 of 2 networks")
+    assert numpy.ptp(model.predict_proba(X), axis=0).max() > 0.1

@@ -99,7 +99,7 @@ class TrainedNetworks:
     held_losses : the mean loss of these outputs for each network, None likewise
     predict_folds_together : whether the networks of a fold predict its validation rows by their
         mean, as they predict new rows, and not one by one
-    left_out : number of networks that are left out, since they predict worse than a constant
+    note : a sentence on networks that predict worse than a constant, "" for none
     """
 
     networks: list[Network]
@@ -109,7 +109,7 @@ class TrainedNetworks:
     held: list[numpy.ndarray | None]
     held_losses: list[float | None]
     predict_folds_together: bool = False
-    left_out: int = 0
+    note: str = ""
 
     @classmethod
     def one_a_fold(
@@ -144,17 +144,6 @@ class TrainedNetworks:
             if network.history.validation_loss
         ]
         return fmean(losses) if losses else None
-
-    @property
-    def note(self) -> str:
-        """Return a sentence on networks that are left out, "" for none."""
-        if not self.left_out:
-            return ""
-        count = self.left_out + len(self.networks)
-        return (
-            f"{self.left_out} of {count} networks predicted validation rows worse than a constant "
-            "does, and have no part in the predictions"
-        )
 
     @property
     def settings(self) -> list[int]:
@@ -270,8 +259,9 @@ class Ensemble:
             for training in trainings.values():
                 training.keep_best()
         beaten = self._beaten_by_constants(trainings)
-        left_out = len(beaten) if len(beaten) < len(trainings) else 0
-        if left_out:
+        note = _note_of_beaten(len(beaten), len(trainings))
+        are_all_beaten = len(beaten) == len(trainings)
+        if not are_all_beaten:
             trainings = {k: trainings[k] for k in trainings if k not in beaten}
         kept = list(trainings.values())
         recipes = [
@@ -284,8 +274,9 @@ class Ensemble:
         constant = None
         constants = Constants(self.divided, self.recipe.spec.widths[-1])
         may_be_noise = self.wide is None and self.recipe.may_be_noise
-        are_all_beaten = bool(beaten) and not left_out
-        if are_all_beaten or (may_be_noise and not constants.are_beaten(folds, held)):
+        if (are_all_beaten and self.recipe.may_be_constant) or (
+            may_be_noise and not constants.are_beaten(folds, held)
+        ):
             constant = constants.of_all_rows
             held = [constants.of_validation_rows(fold) for fold in folds]
         validated = with_baselines(recipes, kept, refitted=False, constant=constant)
@@ -297,7 +288,7 @@ class Ensemble:
             validated=validated,
             plans=plans,
             best_epochs=[training.best_epoch for training in kept],
-            left_out=left_out,
+            note=note,
             held=held,
             held_losses=[
                 None
@@ -422,6 +413,17 @@ class Ensemble:
     def _refits(self) -> bool:
         """Return whether networks train on all rows at the end; not where the user validates."""
         return self.recipe.refit and isinstance(self.validation, Sequence)
+
+
+def _note_of_beaten(beaten: int, count: int) -> str:
+    """Return a sentence on networks that predict worse than a constant, "" for none.
+
+    beaten : number of these networks; count : of all
+    """
+    if not beaten:
+        return ""
+    left_out = "" if beaten == count else ", and have no part in the predictions"
+    return f"{beaten} of {count} networks predicted validation rows worse than a constant{left_out}"
 
 
 def _wait_for(futures: Sequence[Future[None]]) -> None:

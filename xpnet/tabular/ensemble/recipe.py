@@ -118,6 +118,7 @@ class Recipe:
     input_sums : (inputs, numbers) sums of inputs that the linear baseline takes, or None for no
         baseline
     has_helpers : whether networks get factors of the inputs, by the training rows of each fold
+    may_be_constant : whether a constant may take the place of networks whose layers are not chosen
     may_be_noise : whether no input of the rows is related to their target, as far as it is known
     deadline : the monotonic time, in seconds, at which all networks must be trained
     watch : returns the callbacks of a network, None for no callbacks
@@ -139,6 +140,7 @@ class Recipe:
     input_scales: numpy.ndarray | None
     input_sums: SparseMatrix | None
     has_helpers: bool
+    may_be_constant: bool
     may_be_noise: bool
     deadline: float
     watch: Watch | None
@@ -204,6 +206,7 @@ def make_recipe(
         input_scales=None,
         input_sums=input_sums,
         has_helpers=has_helpers,
+        may_be_constant=not settings.has_chosen_layers,
         may_be_noise=may_be_noise(rows, spec, input_sums),
         deadline=started + settings.seconds,
         watch=watch,
