@@ -195,7 +195,7 @@ def test_values_unlike_those_of_the_training_are_counted(
     notes = run("predict", "m", "later.csv").stderr.splitlines()
     assert notes[-2:] == [
         "Note: x: 2 values outside of the range of the training rows, of 4 rows",
-        "Note: colour: 1 values that are not in the training rows, 1 gaps, of 4 rows",
+        "Note: colour: 1 value that is not in the training rows, 1 gap, of 4 rows",
     ]
     assert "training rows" not in run("predict", "m", "d.csv").stderr
     measured = json.loads(run("evaluate", "m", "later.csv", "--json").stdout)

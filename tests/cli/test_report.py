@@ -172,6 +172,8 @@ def test_a_rare_class_gets_a_hint(run: Run) -> None:
     assert "F1 of yes" in shown
     for option in (("--class-weight", "balanced"), ("--threshold", "f1")):
         assert "--class-weight" not in run(*command, *option).stdout
+    table(200, ["yes" if k % 8 == 7 else "no" for k in range(200)])
+    assert re.search(r"^note +yes has 1\d.* --threshold f1", run(*command).stdout, re.MULTILINE)
     table(200, ["p", "q"] * 100)
     shown = run(*command).stdout
     assert "--class-weight" not in shown

@@ -27,11 +27,17 @@ MAX_NOTED_COLUMNS = 8
 """Maximum number of columns that notes count unusual values of."""
 
 UNUSUAL = {
-    "unknown": "values that are not in the training rows",
-    "gaps": "gaps",
-    "outside": "values outside of the range of the training rows",
+    "unknown": (
+        "value that is not in the training rows",
+        "values that are not in the training rows",
+    ),
+    "gaps": ("gap", "gaps"),
+    "outside": (
+        "value outside of the range of the training rows",
+        "values outside of the range of the training rows",
+    ),
 }
-"""The words of a note for each kind of unusual value."""
+"""The words of a note for each kind of unusual value, for one and for several."""
 
 
 @click.command(
@@ -183,7 +189,9 @@ def _notes_of_unknowns(counts: dict[str, dict[str, int]], rows: int) -> list[str
     """
     notes = []
     for name, numbers in list(counts.items())[:MAX_NOTED_COLUMNS]:
-        parts = [f"{count:,} {UNUSUAL[what]}" for what, count in numbers.items() if count]
+        parts = [
+            f"{count:,} {UNUSUAL[what][count > 1]}" for what, count in numbers.items() if count
+        ]
         notes.append(f"{name}: {', '.join(parts)}, of {rows:,} rows")
     if len(counts) > MAX_NOTED_COLUMNS:
         notes.append(f"{len(counts) - MAX_NOTED_COLUMNS} more columns have such values")
