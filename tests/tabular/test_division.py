@@ -350,7 +350,7 @@ def test_the_only_network_trains_on_a_view_of_the_encoded_rows_with_the_same_res
 
     monkeypatch.setattr(ensemble.SharedRows, "of_network", record)
     on_view = fitted()
-    monkeypatch.setattr("xpnet.tabular.fit.may_reorder", lambda *args: False)
+    monkeypatch.setattr("xpnet.tabular.fit.may_change", lambda *args: False)
     on_copy = fitted()
     assert are_views == [True, False]
     numpy.testing.assert_array_equal(on_view.predict_members(X), on_copy.predict_members(X))
