@@ -7,13 +7,12 @@ from statistics import fmean
 import numpy
 
 from xpnet.backend import on_device
-from xpnet.learning.validation import validation_loss
 from xpnet.models import Network
 from xpnet.ops.losses import smoothed
 from xpnet.optimizers import Constant
 from xpnet.tabular.ensemble.best_epoch import BestEpoch, Patience
 from xpnet.tabular.rows.divided_rows import DividedRows
-from xpnet.tabular.rows.held_parts import HeldEpochs, held_parts_of
+from xpnet.tabular.rows.held_parts import held_parts_of, one_part_of
 from xpnet.tabular.rows.network_rows import NetworkRows, SharedRows, rows_on_host
 from xpnet.training import LabeledRows
 
@@ -58,8 +57,9 @@ class RefinedNetwork:
     """One network after its epochs on new rows.
 
     network : with the parameters of the best epoch; epochs : number of epochs up to it, 0 for none
-    loss_before, loss_after : on its validation rows; the latter is of each of few rows at the epoch
-        that others choose, since the lowest loss of several epochs is lower than that of new rows
+    loss_before, loss_after : of its predictions of validation rows, the means of its members, whose
+        own losses are higher; the latter is of each of few rows at the epoch that others choose,
+        since the lowest loss of several epochs is lower than that of new rows
     held : (rows, outputs) of the validation rows at these epochs; None where they are not followed
     """
 
@@ -115,9 +115,16 @@ def _refine(
     )
     training, validation = rows
     assert validation is not None
-    parts = held_parts_of(rows_on_host(validation), groups, spec)
-    best = BestEpoch(refined, validation, settings.patience, numpy.inf, parts)
-    before = _loss_before(refined, validation, best.held)
+    on_host = rows_on_host(validation)
+    parts = held_parts_of(on_host, groups, spec)
+    # A row whose loss could end the training would have a part in the choices for it.
+    patience = settings.patience if parts is None else Patience(settings.epochs)
+    best = BestEpoch(refined, validation, patience, numpy.inf, parts)
+    outputs = _outputs_of_members(refined, validation)
+    if best.held is not None:
+        best.held.compare(outputs)
+    measured = one_part_of(on_host, spec)
+    before = measured.mean_loss(outputs.mean(axis=0))
     Y = training.Y
     if settings.label_smoothing:
         like = network.backend.asarray(numpy.empty((0, spec.widths[-1]), spec.dtype))
@@ -131,23 +138,20 @@ def _refine(
         sample_weight=training.weight,
         callbacks=[best],
     )
-    epochs, after = best.kept.epoch, best.kept.loss
+    epochs = best.kept.epoch
+    after = measured.mean_loss(_outputs_of_members(refined, validation).mean(axis=0))
     if not after < before:
         refined.load_values(earlier)
         epochs, after = 0, before
-    held = best.held
-    if held is None:
+    if best.held is None:
         return RefinedNetwork(refined, epochs, before, after, None)
-    return RefinedNetwork(refined, epochs, before, held.mean_loss, held.of_rows())
+    held = best.held.of_rows()
+    return RefinedNetwork(refined, epochs, before, measured.mean_loss(held), held)
 
 
-def _loss_before(network: Network, validation: LabeledRows, held: HeldEpochs | None) -> float:
-    """Return the validation loss of a network before its epochs, with which these are compared."""
-    if held is not None:
-        members = network.predict_members(network.backend.asarray(validation.X))
-        return held.compare(network.backend.to_numpy(members))
-    with network.lock.training():
-        return validation_loss(network.trainable(), validation)
+def _outputs_of_members(network: Network, rows: LabeledRows) -> numpy.ndarray:
+    """Return what each member predicts: (members, rows, outputs)."""
+    return network.backend.to_numpy(network.predict_members(network.backend.asarray(rows.X)))
 
 
 def refinement_of(

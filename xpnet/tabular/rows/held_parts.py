@@ -8,7 +8,7 @@ is measured on these predictions, such as intervals and temperatures, is as larg
 (Varma, Simon, Bias in Error Estimation When Using Cross-Validation for Model Selection, 2006.)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 
@@ -113,8 +113,14 @@ def held_parts_of(
     else:
         parts = RowLinks(groups=groups).parts(PARTS, count, random_state)
     parts = numpy.unique(parts, return_inverse=True)[1]
+    return replace(one_part_of(rows, spec), parts=parts)
+
+
+def one_part_of(rows: LabeledRows, spec: NetworkSpec) -> HeldParts:
+    """Return validation rows, on the host, as one part, whose loss can be measured."""
+    count = len(rows.Y)
     weight = numpy.ones(count) if rows.weight is None else rows.weight.astype(numpy.float64)
-    return HeldParts(spec, parts, numpy.asarray(rows.Y), weight)
+    return HeldParts(spec, numpy.zeros(count, numpy.int64), numpy.asarray(rows.Y), weight)
 
 
 def parts_of_labels(labels: numpy.ndarray, random_state: numpy.random.RandomState) -> numpy.ndarray:
@@ -160,12 +166,6 @@ class HeldEpochs:
         ]
         self.losses = numpy.where(is_lower, losses, self.losses)
         return float(of_parts.sum() / self.held.weight.sum())
-
-    @property
-    def mean_loss(self) -> float:
-        """Return the mean loss of the rows, each at the epoch that other parts choose."""
-        of_parts = [self.held.losses_of_parts(outputs) for outputs in self.outputs]
-        return float(numpy.trace(of_parts) / self.held.weight.sum())
 
     def of_rows(self) -> numpy.ndarray:
         """Return the outputs of the rows, each at the epoch that other parts choose.
