@@ -207,7 +207,7 @@ UNDOCUMENTED = re.compile(
     r"numba\.(core|np|misc|targets|_(?!_))"  # modules that Numba's documentation does not promise
     r"|from numba import .*\b_"
     r"|\bcgutils\b|\bcodegen\b|magic_tuple|\.overloads\b|\.fndesc\b|\.entry_point\b|set\.add\("
-    r"|create_mcjit_compiler|serialize_using_object_code"
+    r"|serialize_using_object_code"
 )
 
 
