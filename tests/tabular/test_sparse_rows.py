@@ -93,18 +93,28 @@ def test_numbers_and_few_categories_stay_dense(
 
 
 @pytest.mark.usefixtures("large")
-@pytest.mark.parametrize("columns", [["x", "letter", "word"], ["x", "flag"]])
-def test_one_network_is_the_first_of_two(columns: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("columns", "backend"),
+    [
+        pytest.param(["x", "letter", "word"], None, id="sparse"),
+        pytest.param(["x", "flag"], None, id="dense"),
+        pytest.param(["x", "flag"], "torch", id="PyTorch"),
+        pytest.param(["x", "flag"], "jax", id="JAX, whose arrays cannot change"),
+    ],
+)
+def test_one_network_is_the_first_of_two(columns: list[str], backend: str | None) -> None:
     """One network scales its rows where they lie, and the first of two scales a copy.
 
     Networks of tanh have no linear baseline, whose weight both networks choose together.
     """
+    if backend is not None:
+        pytest.importorskip(backend, reason=f"{backend} is not installed")
     table = TABLE[columns]
     before = table.copy()
     one, two = (
-        xpnet.TabularRegressor(**SETTINGS, networks=networks, activation="tanh").fit(
-            table[:700], NUMBERS[:700], X_val=table[700:], y_val=NUMBERS[700:]
-        )
+        xpnet.TabularRegressor(
+            **SETTINGS, networks=networks, activation="tanh", backend=backend
+        ).fit(table[:700], NUMBERS[:700], X_val=table[700:], y_val=NUMBERS[700:])
         for networks in (1, 2)
     )
     pandas.testing.assert_frame_equal(table, before)

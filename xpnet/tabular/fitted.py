@@ -82,7 +82,7 @@ class FittedTable:
         added = getattr(self.encoder, "added_", {})
         with_added = f" with {', '.join(added)}" if added else ""
         alone = " without hidden layers" if len(spec.widths) == 2 else ""
-        constant = "; they predict a constant, since no column tells the target"
+        constant = "; they predict a constant, which no network beats clearly on validation rows"
         return (
             f"{count} network{plural} {widths}{alone} of {spec.members} members{with_added}"
             f"{constant if self.is_constant else ''}; {self.networks[0].why_}"

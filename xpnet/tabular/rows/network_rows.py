@@ -1,7 +1,6 @@
 """The rows of the networks of a fit, with scaled inputs, where the networks compute."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy
@@ -12,7 +11,7 @@ from xpnet.models.inputs import is_sparse, to_host
 from xpnet.ops import Array
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
-from xpnet.tabular.rows.sparse_rows import scale_in_place, scaled
+from xpnet.tabular.rows.sparse_rows import scale, scaled
 from xpnet.training import LabeledRows
 
 
@@ -63,7 +62,7 @@ class SharedRows:
                 return NetworkRows(self.all_rows(scales), validation)
             if scales is not None:
                 with on_device(self.backend):
-                    scale_in_place(self.rows.X, self._factors(scales))
+                    scale(self.rows, self._factors(scales))
             return NetworkRows(self.rows, validation)
         fold = self._divided.folds[fold_number]
         scales_val = scales
@@ -94,10 +93,8 @@ class SharedRows:
         """Return rows whose inputs are multiplied by factors."""
         if scales is None:
             return rows
-        factors = self._factors(scales)
         with on_device(self.backend):
-            X = scaled(rows.X, factors) if is_sparse(rows.X) else rows.X * factors
-            return replace(rows, X=X)
+            return scaled(rows, self._factors(scales))
 
     def _selected(
         self, selection: numpy.ndarray | slice, scales: numpy.ndarray | None
@@ -114,7 +111,7 @@ class SharedRows:
             else:
                 selected = self.rows.take(selection, self.backend)
             if scales is not None:
-                scale_in_place(selected.X, self._factors(scales))
+                scale(selected, self._factors(scales))
             return selected
 
     def _factors(self, scales: numpy.ndarray) -> Array:

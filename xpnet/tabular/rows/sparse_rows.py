@@ -1,10 +1,11 @@
 """Encoded rows most of whose inputs are 0, such as those of categories, as sparse matrices.
 
-A million rows of ten categories and twenty numbers have 1.4 GB of inputs, of which 0.1 GB are not
-0. A step makes the rows of a batch dense, so that it trains on the same numbers.
+A category has an input for each of its values, of which one is not 0. A step makes the rows of a
+batch dense, so that it trains on the same numbers.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy
 from scipy.sparse import csr_array
@@ -12,6 +13,7 @@ from sklearn.utils import gen_batches
 
 from xpnet.models.inputs import is_sparse
 from xpnet.tabular.encodings.encoding import Encoding
+from xpnet.training import LabeledRows
 from xpnet.typing import Array, SparseMatrix
 
 MIN_INPUTS_OF_A_NUMBER = 4
@@ -62,17 +64,21 @@ def dense_rows(X: numpy.ndarray | SparseMatrix) -> numpy.ndarray:
     return X if isinstance(X, numpy.ndarray) else X.toarray()
 
 
-def scaled(X: SparseMatrix, factors: Array) -> SparseMatrix:
-    """Return sparse rows whose inputs are multiplied by factors. factors : (inputs,)"""
-    result = csr_array((X.data.copy(), X.indices, X.indptr), X.shape)
-    scale_in_place(result, factors)
+def scaled(rows: LabeledRows, factors: Array) -> LabeledRows:
+    """Return rows whose inputs are multiplied by factors. factors : (inputs,)"""
+    X = rows.X
+    if not is_sparse(X):
+        return replace(rows, X=X * factors)
+    result = replace(rows, X=csr_array((X.data.copy(), X.indices, X.indptr), X.shape))
+    scale(result, factors)
     return result
 
 
-def scale_in_place(X: Array | SparseMatrix, factors: Array) -> None:
-    """Multiply the inputs of rows by factors. X : (rows, inputs), sparse or dense"""
+def scale(rows: LabeledRows, factors: Array) -> None:
+    """Multiply the inputs of rows by factors, where they lie unless their arrays cannot change."""
+    X = rows.X
     if not is_sparse(X):
-        X *= factors
+        rows.X *= factors  # JAX makes another array.
         return
     for part in gen_batches(len(X.data), NUMBERS_AT_ONCE):
         X.data[part] *= factors[X.indices[part]]
