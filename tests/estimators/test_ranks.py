@@ -9,6 +9,7 @@ import pytest
 from helpers.estimators import CutOff, Killed
 from helpers.ranks.threads_group import ThreadsGroup, on_ranks
 from scipy import sparse
+from sklearn.base import clone
 
 import xpnet
 from xpnet.distributed import Ranks
@@ -306,3 +307,21 @@ def test_checkpoints_are_named_after_every_number_and_its_place(sparse_rows: boo
     ]
     assert len(set(given)) == len(given)
     assert named(X.copy()) == given[0]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_offsets_of_classes(own: bool) -> None:
+    """The offsets of one rank may all be 0, where those of another are not."""
+    X, y, _ = rows(classes=2)
+    offset = np.where(np.arange(120) < 113, np.linspace(-2.0, 2.0, 120), 0.0)
+    model = xpnet.MLPClassifier((4,), **ITERATIONS)
+
+    def work(group: ThreadsGroup) -> dict[str, Any]:
+        own_X, own_y, own_offset = cut(2, group.rank, own, (X, y, offset))
+        return facts(clone(model).fit(own_X, own_y, offset=own_offset))
+
+    expected = facts(clone(model).fit(X, y, offset=offset))
+    for found in on_ranks(2, work, data="own" if own else "same"):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-10, atol=1e-11, err_msg=name)

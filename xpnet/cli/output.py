@@ -164,6 +164,11 @@ def few(names: Sequence[object], maximum: int = 8) -> str:
     return ", ".join(map(str, names[:maximum])) + more
 
 
+def importance_text(column: str, importance: float, std: float) -> str:
+    """Return the importance of a column with its standard error in words."""
+    return f"{column} {importance:.3f} ± {std:.3f}"
+
+
 def show_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values on stdout, a line each."""
     formatter = click.HelpFormatter(width=_width())

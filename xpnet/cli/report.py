@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NotRequired, TypedDict
 
-from xpnet.cli.output import echo, few, show_facts, to_json, visible
+from xpnet.cli.output import echo, few, importance_text, show_facts, to_json, visible
 from xpnet.cli.plot import Losses, draw_losses
 from xpnet.cli.scores import show_scores
 from xpnet.cli.settings import TrainSettings
@@ -259,9 +259,7 @@ def _validation_line(report: Report) -> str:
 
 def importances_line(importances: Sequence[ColumnImportance]) -> str:
     """Return one line about the columns that the predictions need most, with standard errors."""
-    return few(
-        [f"{one['column']} {one['importance']:.3f} ± {one['std']:.3f}" for one in importances]
-    )
+    return few([importance_text(**one) for one in importances])
 
 
 def _threshold_line(report: Report) -> str:

@@ -145,10 +145,10 @@ def numbers_required(kind: type) -> Iterator[None]:
         is_time = isinstance(error, TypeError) and TIME_TYPES.search(str(error)) is not None
         if not (text or is_time):
             raise
-        received, taken = (_TIMES, "them") if is_time else (f"{text:.60}", "text")
+        received, values = (_TIMES, "them") if is_time else (f"{text:.60}", "text")
         raise InputError(
             f"`X` must hold numbers for {kind.__name__}; got {received}. "
-            f"Use {_table_estimator(kind)}, which takes {taken}."
+            f"Use {_table_estimator(kind)}, which takes {values}."
         ) from error
 
 

@@ -20,7 +20,7 @@ from xpnet.learning.exposure import targets_with_offsets
 from xpnet.learning.split import InputRows, Split
 from xpnet.learning.targets import ClassTargets, Targets
 from xpnet.learning.weights import check_weights, class_weights
-from xpnet.ops.offsets import labels_and_offsets
+from xpnet.ops.offsets import has_offsets, labels_and_offsets
 from xpnet.training import LabeledRows
 
 
@@ -63,7 +63,8 @@ def prepare_fit(
     checkpoints = open_checkpoints(settings, split, earlier, random_state)
     begin_alike(random_state, ranks)
     plan = plan_network(settings, earlier, split, targets, training.columns, place, random_state)
-    if settings.makes_epochs and not ranks.several:
+    with_offsets = has_offsets(split.training.Y, targets.outputs)
+    if (settings.makes_epochs or with_offsets) and not ranks.several:
         plan.prepare(split.training)
     if settings.makes_epochs and settings.stops_early and measured is None:
         split = split.divide(

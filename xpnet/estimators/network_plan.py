@@ -40,13 +40,13 @@ class NetworkPlan:
 
     def prepare(self, rows: LabeledRows) -> None:
         """Make the training step of a new network, so that lack of memory and Ctrl-C while it
-        compiles leave the estimator as it was.
+        compiles leave the estimator as it was, and so does an error about offsets.
 
         rows : the training rows
 
         Raises InputError for rows with offsets where the step takes none.
         """
-        if self.renewed_spec is None:
+        if self.renewed_spec is None or has_offsets(rows.Y, self.network.spec.widths[-1]):
             with self.network.lock.training():
                 trainable_with(self.network, rows)
 
@@ -112,14 +112,14 @@ def renewed_network(
     return NetworkPlan(network, _with_seed(spec, random_state), LearningRate(settings))
 
 
-def _check_size_stays(trained: NetworkSpec, asked: NetworkSpec) -> None:
+def _check_size_stays(trained: NetworkSpec, new: NetworkSpec) -> None:
     """Raise InputError for parameters that ask for another size than that of the trained network.
 
-    trained : its description; asked : that of the fit that goes on with it
+    trained : its description; new : that of the fit that goes on with it
     """
     sizes = {
-        "hidden_layer_sizes": (trained.widths[1:-1], asked.widths[1:-1]),
-        "members": (trained.members, asked.members),
+        "hidden_layer_sizes": (trained.widths[1:-1], new.widths[1:-1]),
+        "members": (trained.members, new.members),
     }
     for name, (before, after) in sizes.items():
         if before != after:

@@ -65,6 +65,23 @@ def test_a_table_trains_by_the_compiled_step() -> None:
     np.testing.assert_allclose(*probabilities, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_offsets_are_refused_and_change_nothing(solver: str, goes_on: bool) -> None:
+    settings = {"solver": solver, "max_iter": 2, "backend": "cupy", "random_state": 0}
+    model = xpnet.MLPClassifier((6,), **settings, warm_start=True)
+    if goes_on:
+        model.fit(X, Y > 0)
+    before = [array.copy() for array in model.coefs_] if goes_on else None
+    with pytest.raises(xpnet.InputError, match="must train without offsets"):
+        model.fit(X, Y > 0, offset=np.linspace(-1.0, 1.0, ROWS))
+    assert hasattr(model, "coefs_") == goes_on
+    if goes_on:
+        for array, expected in zip(model.coefs_, before, strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
 @pytest.mark.parametrize("by_user", [False, True], ids=["folds", "validation rows of the user"])
 def test_all_networks_of_a_table_share_one_copy_of_its_rows(by_user: bool) -> None:
     """The training and validation rows of all networks are moved once, and the validation rows once

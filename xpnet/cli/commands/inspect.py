@@ -7,7 +7,15 @@ import click
 
 from xpnet.cli.options import json_option
 from xpnet.cli.options.files import PATH, output_path, reads
-from xpnet.cli.output import as_options, echo, few, show_facts, show_json, show_table
+from xpnet.cli.output import (
+    as_options,
+    echo,
+    few,
+    importance_text,
+    show_facts,
+    show_json,
+    show_table,
+)
 
 EXPORT_SUFFIXES = (".onnx", ".c")
 """Endings of the formats of `xpnet export`, in lower case."""
@@ -133,7 +141,7 @@ def _importances(described: object) -> str:
     entries = [_dict_of(one) for one in described] if isinstance(described, list) else []
     return few(
         [
-            f"{one.get('column')} {one['importance']:.3f} ± {one['std']:.3f}"
+            importance_text(str(one.get("column")), one["importance"], one["std"])
             for one in entries
             if isinstance(one.get("importance"), float) and isinstance(one.get("std"), float)
         ]

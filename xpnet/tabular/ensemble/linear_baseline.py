@@ -321,8 +321,8 @@ def best_blend(losses: numpy.ndarray, *, prefers_linear: bool = False) -> int:
     """
     usual = len(losses) - 1 if prefers_linear else 0
     best = int(numpy.argmin(losses))
-    least = MIN_GAIN_OF_NETWORKS if prefers_linear else MIN_GAIN
-    gains = losses[best] < (1 - least) * losses[usual]
+    min_gain = MIN_GAIN_OF_NETWORKS if prefers_linear else MIN_GAIN
+    gains = losses[best] < (1 - min_gain) * losses[usual]
     return best if gains else usual
 
 

@@ -97,9 +97,8 @@ def folds_in_use(settings: TableSettings, folds: Sequence[Fold], rows: int) -> V
     """Return the folds whose validation rows the networks have in turn.
 
     The columns are encoded by the targets of the other rows alone. Bins of trees that know the
-    targets of validation rows make their loss lower than that of new rows: on 120 rows of noise in
-    40 columns, together with the factors of the inputs, by 14 %. (Cawley, Talbot, On Over-fitting
-    in Model Selection and Subsequent Selection Bias in Performance Evaluation, 2010.)
+    targets of validation rows make their loss lower than that of new rows. (Cawley, Talbot, On
+    Over-fitting in Model Selection and Subsequent Selection Bias in Performance Evaluation, 2010.)
 
     rows : number of rows
     """

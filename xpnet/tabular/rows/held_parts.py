@@ -24,7 +24,7 @@ PARTS = 8
 """Number of parts. The choices by seven eighths of the rows are nearly those by all."""
 MIN_ROWS = 2
 """Minimum number of validation rows that are divided. Few rows choose badly, but the lowest of
-their losses says nothing: with 15 of them it is 8 % lower than that of new rows, on noise."""
+their losses says nothing of new rows."""
 MAX_ROWS = 1000
 """Number of validation rows up to which they are divided. The choices among more rows lower their
 own loss by less than 0.2 %."""
@@ -127,8 +127,7 @@ def parts_of_labels(labels: numpy.ndarray, random_state: numpy.random.RandomStat
     """Divide rows into parts with classes in proportion: (rows,) int, from 0 to PARTS - 1.
 
     Validation rows have the classes in the proportions of the training rows. If one part of them
-    had more rows of a class, the others would have fewer, and choose for it what suits it least:
-    of noise its loss would be 1 % larger than that of new rows.
+    had more rows of a class, the others would have fewer, and choose for it what suits it least.
 
     labels : (rows,) class indices
     """
