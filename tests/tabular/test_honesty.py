@@ -5,6 +5,7 @@ known: validation rows must be predicted as well as new rows and no better, inte
 what they promise, and a column that tells nothing must not matter.
 """
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -411,6 +412,38 @@ def test_the_loss_after_a_refinement_is_not_the_lowest_of_its_epochs() -> None:
     }
     assert abs((new - after).mean()) < 2 * errors["new"]
     assert (after - lowest).mean() > 3 * errors["lowest"]
+
+
+def gains_of_few_rows(seed: int) -> numpy.ndarray:
+    """Refine a network of a true effect by 24 more rows like its own, eight times.
+
+    returns (8, 2), the gains that are reported and those of new rows
+    """
+    rng = numpy.random.default_rng([seed, 24])
+
+    def drawn(rows: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+        X = rng.normal(size=(rows, 4))
+        return X, X[:, 0] + numpy.abs(X[:, 1]) + rng.normal(size=rows)
+
+    fitted = TabularRegressor(quality=1, random_state=seed).fit(*drawn(400))
+    X_new, y_new = drawn(NEW_ROWS)
+    target = fitted.target_
+    before = new_loss("squared_error", target, y_new, fitted.predict(X_new))
+    gains = []
+    for _ in range(8):
+        model = copy.deepcopy(fitted)
+        refinement = model.refine(*drawn(24))
+        after = new_loss("squared_error", target, y_new, model.predict(X_new))
+        gains.append([refinement.loss_before - refinement.loss_after, before - after])
+    return numpy.array(gains)
+
+
+def test_a_refinement_by_few_rows_reports_no_gain_that_new_rows_do_not_have() -> None:
+    reported, true = numpy.concatenate([gains_of_few_rows(seed) for seed in range(40)]).T
+    differences = reported - true
+    error = differences.std() / numpy.sqrt(len(differences))
+    assert abs(differences.mean()) < DEVIATIONS * error
+    assert error < 0.005  # rows that could end the training reported 0.01 too much
 
 
 def losses_refined_by_groups(seed: int) -> tuple[float, float]:

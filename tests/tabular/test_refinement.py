@@ -153,7 +153,7 @@ def test_a_group_is_on_one_side() -> None:
 
 @pytest.mark.parametrize("rows", [60, 1100])
 def test_losses_of_numbers_are_those_of_the_predictions(rows: int) -> None:
-    """Those of members are higher than that of their mean, and fall more."""
+    """Those of members are higher than that of their mean."""
     rng = np.random.default_rng(0)
     X, X_val = rng.normal(size=(300, 4)), rng.normal(size=(rows, 4))
     y, y_val = X[:, 0] + rng.normal(size=300), X_val[:, 0] + rng.normal(size=rows)
