@@ -1,5 +1,6 @@
 """After its best epoch, each network makes a few more epochs on all rows."""
 
+import copy
 from typing import Any
 
 import numpy
@@ -118,3 +119,32 @@ def test_ctrl_c_while_a_network_is_refitted_keeps_its_best_epoch(
         patched.setattr(network_training, "refit", interrupted)
         model.fit(X, Y)
     numpy.testing.assert_array_equal(model.predict(X), plain.predict(X))
+
+
+class WholeStates(Callback):
+    """Keeps the state of the training after each epoch."""
+
+    def __init__(self) -> None:
+        self.states: list[Any] = []
+
+    def epoch_end(self, training: Any) -> None:
+        self.states.append(copy.deepcopy(training.state()))
+
+
+def test_epochs_after_the_end_of_a_training_change_no_model() -> None:
+    """They are made for validation rows without which it would not have ended."""
+    settings = {"quality": 1, "random_state": 0}
+    seen = WholeStates()
+    model = TabularClassifier(**settings)
+    model.watch(lambda number: ([seen], None)).fit(X, LABELS)
+    network = model.networks_[0]
+    assert len(seen.states) > model.n_iter_
+    assert len(network.history.validation_loss) == len(network.history.loss) == model.n_iter_
+    for state in seen.states[model.n_iter_ - 1 : -1]:
+        assert "ended" in next(values for values in state.callbacks.values() if "mean" in values)
+        resumed = TabularClassifier(**settings)
+        resumed.watch(lambda number, state=state: ((WholeStates(),), state)).fit(X, LABELS)
+        assert resumed.validation_loss_ == model.validation_loss_
+        assert resumed.n_iter_ == model.n_iter_
+        for name, values in network.values().items():
+            numpy.testing.assert_array_equal(resumed.networks_[0].values()[name], values)

@@ -13,7 +13,7 @@ from xpnet.learning.validation import validation_loss
 from xpnet.models import Network
 from xpnet.tabular.ensemble.refit import ParameterMean
 from xpnet.tabular.rows.held_parts import HeldEpochs, HeldParts
-from xpnet.training import EarlyStopping, LabeledRows, Training
+from xpnet.training import EarlyStopping, LabeledRows, Training, rng_state, set_rng_state
 from xpnet.training.early_stopping import KeptEpoch
 from xpnet.training.streamed import SourceRows
 from xpnet.typing import Array, SavedState
@@ -49,6 +49,24 @@ def still_falls(losses: Sequence[float]) -> bool:
     return before - min(losses[-last:]) > SMALL_FALL * (losses[0] - before)
 
 
+class EndedTraining(NamedTuple):
+    """A training at its end, after which further epochs only tell what rows are predicted without
+    a part in it.
+
+    epochs : number of epochs; rng : state of the generator of the orders of the rows
+    """
+
+    epochs: int
+    rng: SavedState | None
+
+    def put_back(self, training: Training) -> None:
+        """Take the further epochs out of the history, and put the random generator back."""
+        history = training.history
+        for numbers in vars(history).values():
+            del numbers[self.epochs :]
+        set_rng_state(training.rng, self.rng)
+
+
 class BestEpoch(EarlyStopping):
     """Early stopping by means of the parameters over the epochs, which also ends when time is over.
 
@@ -57,6 +75,7 @@ class BestEpoch(EarlyStopping):
 
     held : the outputs of validation rows at the epochs that other validation rows choose; None
         where these are not followed
+    ended : the end of the training where it went on for some of these rows; None where it did not
     """
 
     def __init__(
@@ -72,7 +91,10 @@ class BestEpoch(EarlyStopping):
         self.network: Network = network
         self.validation = validation
         self.seconds: float = seconds
-        self.held: HeldEpochs | None = None if held is None else HeldEpochs(held)
+        self.held: HeldEpochs | None = None
+        if held is not None:
+            self.held = HeldEpochs(held, growing_patience.after)
+        self.ended: EndedTraining | None = None
 
     def max_waited(self) -> int:
         """Return the number of epochs since the best one after which the training ends."""
@@ -99,6 +121,8 @@ class BestEpoch(EarlyStopping):
         """Put the best parameters back, and release the validation rows."""
         super().train_end(training)
         self.validation = None  # A fit would keep those of all its networks to its end.
+        if self.ended is not None:
+            self.ended.put_back(training)
 
     def _compare(self, training: Training, validation: LabeledRows) -> None:
         """Compare the validation loss of the mean parameters with the best one so far."""
@@ -110,7 +134,21 @@ class BestEpoch(EarlyStopping):
                     members = self.network.predict_members(validation.X)
                 loss = self.held.compare(self.network.backend.to_numpy(members))
             training.history.validation_loss.append(loss)
-            super().epoch_end(training)
+            self._keep_or_end(training)
+
+    def _keep_or_end(self, training: Training) -> None:
+        """Keep an epoch that is better. Where the training ends, go on for parts of the validation
+        rows without which it would not.
+        """
+        was_stopped = training.stop
+        waits = self.held is not None and bool(self.held.are_waiting.any())
+        if self.ended is not None:
+            training.stop = training.stop or not waits
+            return
+        super().epoch_end(training)
+        if training.stop and waits and not was_stopped:
+            self.ended = EndedTraining(training.history.epochs, rng_state(training.rng))
+            training.stop = False
 
     def state(self) -> dict[str, object]:
         """Return the state of early stopping, and the mean of the parameters of all epochs."""
@@ -118,6 +156,10 @@ class BestEpoch(EarlyStopping):
         state = {**super().state(), "mean": mean.params, "epochs_in_mean": mean.weights}
         if self.held is not None:
             state["held_losses"] = self.held.losses
+            state["held_best_epochs"] = self.held.best_epochs
+            state["held_epochs"] = self.held.epochs
+        if self.ended is not None:
+            state["ended"] = self.ended._asdict()
             state["held_outputs"] = list(self.held.outputs)
         return state
 
@@ -126,10 +168,14 @@ class BestEpoch(EarlyStopping):
         super().load_state(state)
         self.mean.params = dict(state["mean"])
         self.mean.weights = float(state["epochs_in_mean"])
-        if "held_losses" not in state:  # of an earlier release
+        if "held_epochs" not in state:  # of an earlier release
             self.held = None
         elif self.held is not None:
             self.held.losses = numpy.asarray(state["held_losses"])
+            self.held.best_epochs = numpy.asarray(state["held_best_epochs"])
+            self.held.epochs = int(state["held_epochs"])
+        if "ended" in state:
+            self.ended = EndedTraining(**state["ended"])
             self.held.outputs = [numpy.asarray(outputs) for outputs in state["held_outputs"]]
 
 

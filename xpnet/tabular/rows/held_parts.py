@@ -8,6 +8,7 @@ is measured on these predictions, such as intervals and temperatures, is as larg
 (Varma, Simon, Bias in Error Estimation When Using Cross-Validation for Model Selection, 2006.)
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy
@@ -141,15 +142,30 @@ def parts_of_labels(labels: numpy.ndarray, random_state: numpy.random.RandomStat
 class HeldEpochs:
     """The outputs of validation rows at the epochs that the rows of other parts choose.
 
+    The others of a part also say after which epoch the training would have ended without it. A row
+    that could end the training would have a part in the choice for itself: its loss would be lower
+    than that of a new row.
+
     held : the parts
+    max_waited : returns the number of epochs since a best epoch after which a training ends
     losses : (parts,) lowest losses of other parts so far
+    best_epochs : (parts,) the epochs that had them; epochs : number of epochs that were compared
     outputs : of each part the outputs of all rows at its epoch, (members, rows, outputs)
     """
 
-    def __init__(self, held: HeldParts) -> None:
+    def __init__(self, held: HeldParts, max_waited: Callable[[int], int]) -> None:
         self.held = held
+        self.max_waited = max_waited
         self.losses: numpy.ndarray = numpy.full(held.count, numpy.inf)
+        self.best_epochs: numpy.ndarray = numpy.zeros(held.count, numpy.int64)
+        self.epochs: int = 0
         self.outputs: list[numpy.ndarray] = []
+
+    @property
+    def are_waiting(self) -> numpy.ndarray:
+        """Return for which parts the training goes on, by the rows of the others: (parts,) bool."""
+        longest = [self.max_waited(epoch) for epoch in self.best_epochs.tolist()]
+        return self.epochs - self.best_epochs < longest
 
     def compare(self, outputs: numpy.ndarray) -> float:
         """Take the outputs of an epoch for the parts whose other parts it predicts best.
@@ -158,12 +174,14 @@ class HeldEpochs:
         """
         of_parts = self.held.losses_of_parts(outputs)
         losses = of_parts.sum() - of_parts
-        is_lower = losses < self.losses
+        is_lower = (losses < self.losses) & (self.are_waiting if self.epochs else True)
+        self.epochs += 1
         before = self.outputs or [outputs] * len(losses)
         self.outputs = [
             outputs if lower else kept for lower, kept in zip(is_lower, before, strict=True)
         ]
         self.losses = numpy.where(is_lower, losses, self.losses)
+        self.best_epochs[is_lower] = self.epochs
         return float(of_parts.sum() / self.held.weight.sum())
 
     def of_rows(self) -> numpy.ndarray:
