@@ -158,9 +158,9 @@ class BestEpoch(EarlyStopping):
             state["held_losses"] = self.held.losses
             state["held_best_epochs"] = self.held.best_epochs
             state["held_epochs"] = self.held.epochs
+            state["held_outputs"] = list(self.held.outputs)
         if self.ended is not None:
             state["ended"] = self.ended._asdict()
-            state["held_outputs"] = list(self.held.outputs)
         return state
 
     def load_state(self, state: SavedState) -> None:
@@ -174,9 +174,9 @@ class BestEpoch(EarlyStopping):
             self.held.losses = numpy.asarray(state["held_losses"])
             self.held.best_epochs = numpy.asarray(state["held_best_epochs"])
             self.held.epochs = int(state["held_epochs"])
+            self.held.outputs = [numpy.asarray(outputs) for outputs in state["held_outputs"]]
         if "ended" in state:
             self.ended = EndedTraining(**state["ended"])
-            self.held.outputs = [numpy.asarray(outputs) for outputs in state["held_outputs"]]
 
 
 def _on_backend(rows: LabeledRows, to_backend: Callable[[Array], Array]) -> LabeledRows:
