@@ -56,7 +56,7 @@ def encoded(model: Any) -> tuple[Any, LabeledRows, recipe.Recipe]:
         started=0.0,
         watch=None,
     )
-    scales = FoldScales(model._settings(), encoder.encodings_, DividedRows(rows, None), 1)
+    scales = FoldScales(model._settings(), encoder.encodings_, DividedRows(rows, None), 2, 1)
     return encoder, rows, recipe.with_scales(made, scales.of_fold(0))
 
 

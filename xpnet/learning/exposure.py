@@ -16,6 +16,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
@@ -179,6 +181,52 @@ def offsets_of_logits(
             for column in columns
         ]
     )
+
+
+def offsets_of_classes(
+    offset: ArrayLike, rows: int, loss: Loss, classes: int, name: str
+) -> numpy.ndarray:
+    """Return the numbers that are added to a logit for each class: (rows, classes) float64.
+
+    Those of the first of two classes are 0.
+
+    offset : (rows,) of the second of two classes, or (rows, classes); name : of the argument
+
+    Raises InputError as `offsets_of_logits`.
+    """
+    if classes > 2 or loss != "softmax_cross_entropy":
+        return offsets_of_logits(offset, rows, loss, classes, name)
+    of_second = offsets_of_logits(offset, rows, "logistic_cross_entropy", 1, name)
+    return numpy.hstack([numpy.zeros_like(of_second), of_second])
+
+
+def constant_beside_offsets(
+    shares: numpy.ndarray, offsets: numpy.ndarray, weight: numpy.ndarray | None
+) -> numpy.ndarray:
+    """Return the probabilities, those of an offset of 0, whose logits fit labels best: (classes,).
+
+    They are the softmax of the intercepts of a model that has nothing but intercepts and offsets.
+
+    shares, offsets : (rows, classes); weight : (rows,), None for equal ones
+    """
+    parts = numpy.full(len(shares), 1 / len(shares)) if weight is None else weight / weight.sum()
+    offsets = offsets.astype(numpy.float64)
+    frequencies = parts @ shares
+
+    def loss_and_gradient(intercepts: numpy.ndarray) -> tuple[float, numpy.ndarray]:
+        """Compute the mean loss of the labels, and its gradient."""
+        logarithms = log_softmax(intercepts + offsets, axis=1)
+        loss = -float(parts @ (shares * logarithms).sum(axis=1))
+        return loss, parts @ numpy.exp(logarithms) - frequencies
+
+    start = numpy.log(frequencies.clip(MIN_FREQUENCY))
+    options = {"gtol": 1e-9, "ftol": 1e-15}
+    result = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
+    return softmax(result.x)
+
+
+MIN_FREQUENCY = 1e-6
+"""Smallest frequency of a class with which the search for its intercept begins."""
 
 
 def _numbers_of_rows(

@@ -227,12 +227,13 @@ def checked_shares(shares: numpy.ndarray, name: str, classes: int) -> numpy.ndar
     return shares
 
 
-def hard_labels(Y: numpy.ndarray) -> numpy.ndarray:
+def hard_labels(Y: numpy.ndarray, classes: int | None = None) -> numpy.ndarray:
     """Return class indices, of soft labels the most probable class: (rows,).
 
-    Y : (rows,) class indices or (rows, classes) shares
+    Y : (rows,) class indices or (rows, classes) shares, which offsets may follow
+    classes : number of classes; None where no offsets follow
     """
-    return Y if Y.ndim == 1 else Y.argmax(axis=1)
+    return Y if Y.ndim == 1 else Y[:, :classes].argmax(axis=1)
 
 
 def are_one_hot(shares: numpy.ndarray) -> bool:

@@ -9,6 +9,7 @@ from sklearn import metrics
 
 from xpnet.learning.losses import NumericLoss
 from xpnet.learning.ordered import median_classes
+from xpnet.ops.offsets import has_offsets, with_offsets
 from xpnet.typing import PredictionRule
 
 Scores: TypeAlias = dict[str, Any]
@@ -24,8 +25,14 @@ def log_losses(probabilities: numpy.ndarray, labels: numpy.ndarray) -> numpy.nda
     """Return the loss of each row, minus the logarithm of its label's probability: (rows,) float64.
 
     probabilities : (rows, classes)
-    labels : (rows,) class indices; or (rows, classes) shares, by which logarithms are averaged
+    labels : (rows,) class indices; or (rows, classes) shares, by which logarithms are averaged;
+        or shares with offsets behind them, (rows, 2 * classes)
     """
+    classes = probabilities.shape[1]
+    if has_offsets(labels, classes):
+        positive = probabilities.astype(numpy.float64).clip(MIN_PROBABILITY)
+        probabilities = numpy.asarray(with_offsets(positive, labels[:, classes:]))
+        labels = labels[:, :classes]
     if labels.ndim == 2:
         logarithms = numpy.log(probabilities.astype(numpy.float64).clip(MIN_PROBABILITY))
         return -(labels * logarithms).sum(axis=1)

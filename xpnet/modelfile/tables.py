@@ -40,6 +40,7 @@ _OPTIONAL_FACTS: dict[str, type] = {
     "_validation_loss": float,
     "threshold_": float,
     "_predicts_rates": bool,
+    "_has_offsets": bool,
 }
 """Optional facts, and their types: older files lack them."""
 

@@ -194,18 +194,32 @@ class Tabular(FittedAttributes, TabularParameters):
         thousand rows at a time, by encodings of about 65,000 rows; all networks have the same
         validation rows. ``xpnet train`` does the same, so that a file gives the same model.
         """
+        rows = InputRows(X, y, sample_weight)
+        own = InputRows(X_val, y_val, sample_weight_val)
+        return self._fit(rows, own, groups=groups, time=time, callbacks=callbacks)
+
+    def _fit(
+        self,
+        rows: InputRows,
+        own: InputRows,
+        *,
+        groups: ArrayLike | None,
+        time: ArrayLike | str | None,
+        callbacks: Callbacks,
+    ) -> Self:
+        """Encode the rows of a table and train on them. own : the user's validation rows"""
         start = self._start(callbacks)
-        check_together(X_val, y_val, sample_weight_val)
-        check_no_loader(X)
-        y = _passed_targets(type(self), y)
+        check_together(own.X, own.y, own.weight)
+        check_no_loader(rows.X)
+        y = _passed_targets(type(self), rows.y)
         targets = self._checked_targets(y, "y")
         rules = ReadingRules(self.date_format, missing_values=self.missing_values)
-        links = links_of(X, groups, time, len(targets), rules)
-        coding = self._coding_for(targets, y, sample_weight)
-        training = self._counted_rows(coding, InputRows(X, targets, sample_weight), "", links)
+        links = links_of(rows.X, groups, time, len(targets), rules)
+        coding = self._coding_for(targets, y, rows.weight)
+        training = self._counted_rows(coding, rows._replace(y=targets), "", links)
         settings = self._settings_for(coding)
         encoder = self.new_encoder(start.random_state)
-        validation = self._validation_rows(coding, X_val, y_val, sample_weight_val)
+        validation = self._validation_rows(coding, own)
         divided = encode_and_divide(settings, encoder, training, validation, start.random_state)
         return self._train(prepare_fit(settings, encoder, coding, divided, start))
 
@@ -349,21 +363,42 @@ class Tabular(FittedAttributes, TabularParameters):
         >>> refinement.loss_after < refinement.loss_before
         True
         """
+        return self._refine(
+            InputRows(X, y, sample_weight),
+            InputRows(X_val, y_val, sample_weight_val),
+            groups=groups,
+            time=time,
+            learning_rate_share=learning_rate_share,
+            max_iter=max_iter,
+        )
+
+    def _refine(
+        self,
+        rows: InputRows,
+        own: InputRows,
+        *,
+        groups: ArrayLike | None,
+        time: ArrayLike | str | None,
+        learning_rate_share: float,
+        max_iter: int,
+    ) -> Refinement:
+        """Go on with new rows. own : the user's validation rows"""
         fitted = self.get_fitted_state()
         check_parameters(self)
         require(
             learning_rate_share > 0, "`learning_rate_share` must be above 0", learning_rate_share
         )
         require(max_iter >= 1, "`max_iter` must be 1 or more", max_iter)
-        y = _passed_targets(type(self), y)
-        check_together(X_val, y_val, sample_weight_val)
+        X = rows.X
+        y = _passed_targets(type(self), rows.y)
+        check_together(own.X, own.y, own.weight)
         targets = self._checked_targets(y, "y")
         coding, fitted = self._coding_of(fitted, targets)
         links = links_of(with_forms_of(fitted.encoder, X), groups, time, len(targets))
-        new = self._counted_rows(coding, InputRows(X, targets, sample_weight), "", links)
+        new = self._counted_rows(coding, rows._replace(y=targets), "", links)
         count = new.count
         require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
-        validation = self._validation_rows(coding, X_val, y_val, sample_weight_val)
+        validation = self._validation_rows(coding, own)
         random_state = check_random_state(self.random_state)
         settings = self._settings()
         divided = encode_and_divide_new(settings, fitted.encoder, new, validation, random_state)
@@ -430,7 +465,8 @@ class Tabular(FittedAttributes, TabularParameters):
         indices = nonzero_rows(weight)
         Y = coding.encode(select(rows.y, indices), f"y{ending}")
         weight = self._with_class_weights(coding, Y, select(weight, indices))
-        counted = CountedRows(rows.X, count, indices, Y, weight, links.take(indices))
+        offset = select(self._checked_offsets(coding, rows.offset, count, ending), indices)
+        counted = CountedRows(rows.X, count, indices, Y, weight, links.take(indices), offset)
         remaining = nonzero_rows(weight)  # Classes may have weight 0, too.
         if remaining is not None:
             counted = counted.take(remaining)
@@ -439,16 +475,23 @@ class Tabular(FittedAttributes, TabularParameters):
     def _validation_rows(
         self,
         coding: TargetCoding,
-        X: TableLike | None,
-        y: TargetsLike | None,
-        weight: ArrayLike | None,
+        own: InputRows,
     ) -> CountedRows | None:
         """Return the validation rows that the user passes; None for none."""
-        if X is None:
+        if own.X is None:
             return None
-        assert y is not None  # `check_together` has refused it
-        targets = self._checked_targets(y, "y_val")
-        return self._counted_rows(coding, InputRows(X, targets, weight), "_val")
+        assert own.y is not None  # `check_together` has refused it
+        targets = self._checked_targets(own.y, "y_val")
+        return self._counted_rows(coding, own._replace(y=targets), "_val")
+
+    def _checked_offsets(
+        self, coding: TargetCoding, offset: ArrayLike | None, rows: int, ending: str
+    ) -> numpy.ndarray | None:
+        """Return the offsets of the logits of rows, (rows, outputs); None for none.
+
+        ending : of the name of the argument
+        """
+        return None
 
     def _encoded_rows(self, rows: InputRows, coding: TargetCoding, ending: str) -> LabeledRows:
         """Return encoded rows, which may be a source. ending : of the names of the arguments"""

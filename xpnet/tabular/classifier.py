@@ -11,7 +11,13 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from xpnet.backend.spec import Loss
 from xpnet.errors import InputError, warn_user
+from xpnet.learning.exposure import (
+    Exposures,
+    check_exposures_of_validation,
+    offsets_of_classes,
+)
 from xpnet.learning.labels import (
     are_one_hot,
     check_class_weights,
@@ -31,8 +37,10 @@ from xpnet.learning.parameters import (
     with_documentation_of,
 )
 from xpnet.learning.scikit_learn import ClassifierMixin
+from xpnet.learning.split import InputRows
 from xpnet.learning.weights import weights_of_shares
 from xpnet.models.inputs import like_rows, to_host
+from xpnet.ops.offsets import has_offsets
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.columns.records import enumerated
 from xpnet.tabular.ensemble.calibration import best_temperature, best_threshold
@@ -41,6 +49,7 @@ from xpnet.tabular.ensemble.predicted_rows import PredictedRows
 from xpnet.tabular.ensemble.watching import Callbacks
 from xpnet.tabular.fitted import FittedClassifier
 from xpnet.tabular.parameters import TabularParameters
+from xpnet.tabular.refinement import Refinement
 from xpnet.tabular.rows.coded_labels import CodedLabels
 from xpnet.tabular.rows.fit_rows import TargetCoding, check_row_weights
 from xpnet.tabular.settings import TableSettings
@@ -193,6 +202,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
         sample_weight_val: ArrayLike | None = None,
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
+        offset: ArrayLike | None = None,
+        offset_val: ArrayLike | None = None,
         callbacks: Callbacks = (),
     ) -> Self:
         """Encode a table and train on it.
@@ -206,6 +217,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
             The label of each column of soft labels. One-hot rows train as labels do.
         y_val : array, shape (validation rows,), optional
             Their labels, or soft labels with the columns of ``y``.
+        offset : array, shape (rows,) or (rows, classes), optional
+            Known parts of the logits, from -80 to 80: of two classes a number that is added to the
+            logarithm of the odds of the second, such as a prior or the result of an earlier model;
+            of more classes one for each, in the order of ``classes_``. The networks learn the rest.
+            Ordered classes have none.
+        offset_val : array, shape (validation rows,) or (validation rows, classes), optional
+            The offsets of the validation rows that are passed.
 
         Returns
         -------
@@ -214,19 +232,101 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
         Notes
         -----
-        Columns are encoded, and rows divided, by the most probable class of soft labels.
+        Columns are encoded, and rows divided, by the most probable class of soft labels, and
+        without regard to offsets.
+
+        Predictions without offsets are those of an offset of 0, also of exported files. Each member
+        learns beside the offsets, and the odds of the mean of their probabilities, after the
+        temperature, are multiplied by exp(offset).
+
+        Examples
+        --------
+        An earlier model knows the effect of one cause; the networks learn what it does not know:
+
+        >>> import numpy
+        >>> import xpnet
+        >>> rng = numpy.random.default_rng(0)
+        >>> known = 2 * rng.normal(size=400)
+        >>> table = {"size": rng.normal(size=400)}
+        >>> y = rng.logistic(size=400) < known + table["size"]
+        >>> model = xpnet.TabularClassifier(quality=1, random_state=0)
+        >>> model = model.fit(table, y, offset=known)
+        >>> model.score(table, y, offset=known) > model.score(table, y)
+        True
         """
-        return super().fit(
-            X,
-            y if classes is None or y is None else SoftLabels(y, classes),  # type: ignore[arg-type]
-            sample_weight,
-            X_val=X_val,
-            y_val=y_val if classes is None or y_val is None else SoftLabels(y_val, classes),
-            sample_weight_val=sample_weight_val,
+        offsets = Exposures(None, offset)
+        check_exposures_of_validation(offsets, Exposures(None, offset_val, "_val"), X_val)
+        labels = y if classes is None or y is None else SoftLabels(y, classes)
+        labels_val = y_val if classes is None or y_val is None else SoftLabels(y_val, classes)
+        earlier = self._fitted
+        try:
+            return self._fit(
+                InputRows(X, labels, sample_weight, offset),
+                InputRows(X_val, labels_val, sample_weight_val, offset_val),
+                groups=groups,
+                time=time,
+                callbacks=callbacks,
+            )
+        finally:
+            # An interrupted first fit has a record, too.
+            if self._fitted is not earlier and offset is not None:
+                self._fitted = replace(self.get_fitted_state(), has_offsets=True)
+
+    @documented_as(Tabular.refine)
+    def refine(
+        self,
+        X: TableLike,
+        y: TargetsLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: TableLike | None = None,
+        y_val: TargetsLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        time: ArrayLike | str | None = None,
+        offset: ArrayLike | None = None,
+        offset_val: ArrayLike | None = None,
+        learning_rate_share: float = 0.03,
+        max_iter: int = 30,
+    ) -> Refinement:
+        """Go on with new rows: the encoder stays, and the networks train on with a smaller rate.
+
+        Parameters
+        ----------
+        offset : array, shape (rows,) or (rows, classes), optional
+            The offsets of the new rows, as for `fit`; they must be passed where the fit had some.
+        offset_val : array, shape (validation rows,) or (validation rows, classes), optional
+            The offsets of the validation rows that are passed.
+        """
+        offsets = Exposures(None, offset)
+        check_exposures_of_validation(offsets, Exposures(None, offset_val, "_val"), X_val)
+        if self.get_fitted_state().has_offsets and offset is None:
+            raise InputError(
+                "Rows must have offsets, since the fit had them and its predictions are those of "
+                "an offset of 0; got none. Pass offset=; where all of them are 0, "
+                "offset=numpy.zeros."
+            )
+        return self._refine(
+            InputRows(X, y, sample_weight, offset),
+            InputRows(X_val, y_val, sample_weight_val, offset_val),
             groups=groups,
             time=time,
-            callbacks=callbacks,
+            learning_rate_share=learning_rate_share,
+            max_iter=max_iter,
         )
+
+    def _checked_offsets(
+        self, coding: TargetCoding, offset: ArrayLike | None, rows: int, ending: str
+    ) -> numpy.ndarray | None:
+        """See `Tabular._checked_offsets`. Offsets that are all 0 are left out: such a fit has the
+        bits of one without offsets.
+        """
+        if offset is None:
+            return None
+        assert isinstance(coding, Classes)
+        loss: Loss = "ordered_cross_entropy" if coding.are_ordered else "softmax_cross_entropy"
+        offsets = offsets_of_classes(offset, rows, loss, coding.outputs, f"offset{ending}")
+        return offsets if offsets.any() else None
 
     def _checked_targets(
         self, y: TargetsLike | SoftLabels, name: str
@@ -359,8 +459,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
                 f"`threshold` must be a number where there are no validation rows; got "
                 f"{self.threshold!r}. Pass a number, or a larger validation_fraction."
             )
-        probabilities = fitted.calibrated(validation.outputs)
-        labels = hard_labels(validation.Y)
+        classes = len(fitted.classes)
+        offsets = validation.Y[:, classes:] if has_offsets(validation.Y, classes) else None
+        probabilities = fitted.calibrated(validation.outputs, offsets)
+        labels = hard_labels(validation.Y, classes)
         return best_threshold(probabilities, labels, validation.weight, self.threshold)
 
     @property
@@ -378,13 +480,15 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """Return the probability of the second class from which it is predicted, or None."""
         return self._attribute("threshold")
 
-    def predict_proba(self, X: TableLike) -> numpy.ndarray:
+    def predict_proba(self, X: TableLike, *, offset: ArrayLike | None = None) -> numpy.ndarray:
         """Predict the probabilities of the classes: the mean over the members.
 
         Parameters
         ----------
         X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
             The table.
+        offset : array, shape (rows,) or (rows, classes), optional
+            Offsets, which are added to the logits, as for `fit`; None for 0.
 
         Returns
         -------
@@ -394,17 +498,19 @@ class TabularClassifier(ClassifierMixin, Tabular):
         Raises
         ------
         InputError
-            For columns that are not those of the training.
+            For columns that are not those of the training, and for offsets that do not fit.
         """
-        return like_rows(self.get_fitted_state().probabilities(X), X)
+        return like_rows(self.get_fitted_state().probabilities(X, offset), X)
 
-    def predict(self, X: TableLike) -> numpy.ndarray:
+    def predict(self, X: TableLike, *, offset: ArrayLike | None = None) -> numpy.ndarray:
         """Predict the label of each row: the most probable, by the threshold, or the median.
 
         Parameters
         ----------
         X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
             The table.
+        offset : array, shape (rows,) or (rows, classes), optional
+            Offsets, which are added to the logits, as for `fit`; None for 0.
 
         Returns
         -------
@@ -415,9 +521,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         Raises
         ------
         InputError
-            For columns that are not those of the training.
+            For columns that are not those of the training, and for offsets that do not fit.
         """
-        return like_rows(self.get_fitted_state().labels(X), X)
+        return like_rows(self.get_fitted_state().labels(X, offset), X)
 
     @property
     def predict_interval(self) -> NoReturn:
@@ -427,7 +533,14 @@ class TabularClassifier(ClassifierMixin, Tabular):
             "predict_proba, or TabularRegressor."
         )
 
-    def score(self, X: TableLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self,
+        X: TableLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        offset: ArrayLike | None = None,
+    ) -> float:
         """Measure the accuracy of the predicted labels.
 
         Parameters
@@ -438,11 +551,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
             The true labels.
         sample_weight : array, shape (rows,), optional
             Weights of the rows.
+        offset : array, shape (rows,) or (rows, classes), optional
+            Offsets of the rows, of which ``predict`` is asked.
 
         Returns
         -------
         float
             The share of rows whose label is right, at most 1.
         """
-        labels = self.get_fitted_state().labels(X)
+        labels = self.get_fitted_state().labels(X, offset)
         return float(accuracy_score(to_host(y), labels, sample_weight=to_host(sample_weight)))

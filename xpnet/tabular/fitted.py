@@ -19,10 +19,12 @@ from sklearn.utils.validation import _num_samples
 from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError
 from xpnet.learning.coefficients import LinearPart, linear_part
+from xpnet.learning.exposure import offsets_of_classes
 from xpnet.learning.losses import NumericLoss
 from xpnet.learning.ordered import Choice
-from xpnet.learning.scores import predicted_classes
+from xpnet.learning.scores import MIN_PROBABILITY, predicted_classes
 from xpnet.models import Network
+from xpnet.ops.offsets import with_offsets
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.calibration import conformal_margin, tempered
@@ -176,12 +178,14 @@ class FittedClassifier(FittedTable):
     threshold : the probability of the second class from which it is predicted; None for the most
         probable class
     choice : which of ordered classes is predicted; None for classes without an order
+    has_offsets : whether the rows of the fit had offsets of the logits
     """
 
     classes: numpy.ndarray
     temperature: float
     threshold: float | None = None
     choice: Choice | None = None
+    has_offsets: bool = False
     estimator: ClassVar[str] = "TabularClassifier"
 
     @property
@@ -196,17 +200,37 @@ class FittedClassifier(FittedTable):
             return LinearPart(coef, intercept)
         return LinearPart(coef[1:] - coef[:1], intercept[1:] - intercept[:1])
 
-    def probabilities(self, X: TableLike) -> numpy.ndarray:
-        """Return the probabilities of the classes: (rows, classes)."""
-        return self.calibrated(self.mean_outputs(X))
+    def probabilities(self, X: TableLike, offset: ArrayLike | None = None) -> numpy.ndarray:
+        """Return the probabilities of the classes: (rows, classes).
 
-    def calibrated(self, mean: numpy.ndarray) -> numpy.ndarray:
-        """Return the probabilities of mean outputs: (rows, classes)."""
-        return mean if self.temperature == 1.0 else tempered(mean, self.temperature)
+        offset : of the rows, as a user passes it; None for 0
 
-    def labels(self, X: TableLike) -> numpy.ndarray:
-        """Return the predicted label of each row: (rows,)."""
-        return self.classes[predicted_classes(self.probabilities(X), self.rule)]
+        Raises InputError for offsets that do not fit.
+        """
+        mean = self.mean_outputs(X)
+        if offset is None:
+            return self.calibrated(mean)
+        loss, classes = self.spec.loss, len(self.classes)
+        offsets = offsets_of_classes(offset, len(mean), loss, classes, "offset")
+        return self.calibrated(mean, offsets)
+
+    def calibrated(
+        self, mean: numpy.ndarray, offsets: numpy.ndarray | None = None
+    ) -> numpy.ndarray:
+        """Return the probabilities of mean outputs: (rows, classes).
+
+        The temperature corrects what the networks have learned. Offsets are known, and so they are
+        added to its logits afterwards: ``softmax(log(mean) / temperature + offsets)``.
+        """
+        probabilities = mean if self.temperature == 1.0 else tempered(mean, self.temperature)
+        if offsets is None:
+            return probabilities
+        positive = probabilities.astype(numpy.float64).clip(MIN_PROBABILITY)
+        return numpy.asarray(with_offsets(positive, offsets)).astype(mean.dtype)
+
+    def labels(self, X: TableLike, offset: ArrayLike | None = None) -> numpy.ndarray:
+        """Return the predicted label of each row: (rows,). offset : as for `probabilities`"""
+        return self.classes[predicted_classes(self.probabilities(X, offset), self.rule)]
 
 
 @dataclass(frozen=True, eq=False)

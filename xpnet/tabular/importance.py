@@ -14,6 +14,7 @@ from xpnet.dispatch import get_backend
 from xpnet.models import Network
 from xpnet.ops import Array
 from xpnet.ops.losses import EACH_ROW
+from xpnet.ops.offsets import labels_and_offsets
 from xpnet.steps.reference import ReferenceStep
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
@@ -45,7 +46,7 @@ MAX_ROWS_AT_ONCE = 1 << 12
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Validation rows of one network. X : (rows, inputs); Y : (rows,) or (rows, outputs)"""
+    """Validation rows of one network. X : (rows, inputs); Y : targets as the loss takes them"""
 
     network: Network
     X: numpy.ndarray
@@ -131,8 +132,13 @@ class _LayersOnHost:
             outputs = step.affine[k + 1].forward(hidden, *arrays)
         rows = numpy.asarray(outputs).reshape(-1, outputs.shape[-1])
         times = len(rows) // len(Y)
+        labels, offsets = labels_and_offsets(Y, rows.shape[1])
+        if offsets is not None:
+            rows = rows + numpy.concatenate([offsets] * times)
         loss = getattr(ops, self.spec.loss)
-        losses, _ = loss(rows, numpy.concatenate([Y] * times), EACH_ROW, **self.spec.loss_arguments)
+        losses, _ = loss(
+            rows, numpy.concatenate([labels] * times), EACH_ROW, **self.spec.loss_arguments
+        )
         return losses.reshape(self.spec.members, -1, len(Y)).mean(axis=0)
 
 

@@ -6,11 +6,12 @@ from statistics import fmean
 
 import numpy
 
-from xpnet.backend import on_device
 from xpnet.models import Network
-from xpnet.ops.losses import smoothed
+from xpnet.ops.offsets import has_offsets
 from xpnet.optimizers import Constant
 from xpnet.tabular.ensemble.best_epoch import BestEpoch, Patience
+from xpnet.tabular.ensemble.network_training import smoothed_targets
+from xpnet.tabular.ensemble.refit import fit_in_memory
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.held_parts import held_parts_of, one_part_of
 from xpnet.tabular.rows.network_rows import NetworkRows, SharedRows, rows_on_host
@@ -125,19 +126,8 @@ def _refine(
         best.held.compare(outputs)
     measured = one_part_of(on_host, spec)
     before = measured.mean_loss(outputs.mean(axis=0))
-    Y = training.Y
-    if settings.label_smoothing:
-        like = network.backend.asarray(numpy.empty((0, spec.widths[-1]), spec.dtype))
-        with on_device(network.backend):
-            Y = smoothed(Y, like, settings.label_smoothing, spec.widths[-1])
-    refined.fit(
-        training.X,
-        Y,
-        epochs=settings.epochs,
-        batch_size=min(settings.batch_size, training.count),
-        sample_weight=training.weight,
-        callbacks=[best],
-    )
+    Y = smoothed_targets(training.Y, spec, settings.label_smoothing, network.backend)
+    _train_on(refined, replace(training, Y=Y), settings, best)
     epochs = best.kept.epoch
     after = measured.mean_loss(_outputs_of_members(refined, validation).mean(axis=0))
     if not after < before:
@@ -147,6 +137,32 @@ def _refine(
         return RefinedNetwork(refined, epochs, before, after, None)
     held = best.held.of_rows()
     return RefinedNetwork(refined, epochs, before, measured.mean_loss(held), held)
+
+
+def _train_on(
+    network: Network, rows: LabeledRows, settings: RefinementSettings, best: BestEpoch
+) -> None:
+    """Train a network on new rows, whose targets may have offsets."""
+    batch_size = min(settings.batch_size, rows.count)
+    if has_offsets(rows.Y, network.spec.widths[-1]):
+        fit_in_memory(
+            network,
+            rows,
+            batch_size=batch_size,
+            epochs=settings.epochs,
+            schedule=Constant(settings.learning_rate),
+            history=network.history,
+            callbacks=[best],
+        )
+        return
+    network.fit(
+        rows.X,
+        rows.Y,
+        epochs=settings.epochs,
+        batch_size=batch_size,
+        sample_weight=rows.weight,
+        callbacks=[best],
+    )
 
 
 def _outputs_of_members(network: Network, rows: LabeledRows) -> numpy.ndarray:

@@ -103,7 +103,9 @@ def best_temperature(
     has a normal prior, as that of a scale in Gelman et al., Bayesian Data Analysis, 2013, section
     5.7, which fades as the rows become many.
 
-    probabilities : (rows, classes); labels : (rows,) class indices or (rows, classes) soft labels
+    probabilities : (rows, classes)
+    labels : (rows,) class indices or (rows, classes) soft labels; or with offsets, which are added
+        to the logits of this temperature
     weight : (rows,)
     """
     rows = len(labels) if weight is None else float(weight.sum()) ** 2 / float((weight**2).sum())

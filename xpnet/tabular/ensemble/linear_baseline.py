@@ -31,6 +31,7 @@ from xpnet.learning.ordered import (
 from xpnet.learning.scores import MIN_PROBABILITY, log_losses
 from xpnet.models import Network
 from xpnet.ops import ordered
+from xpnet.ops.offsets import has_offsets
 from xpnet.tabular.encodings.encoding import Encoding
 from xpnet.tabular.ensemble.linear_solvers import (
     LinearModel,
@@ -38,6 +39,7 @@ from xpnet.tabular.ensemble.linear_solvers import (
     fit_ordered_logistics,
     fit_ridges,
 )
+from xpnet.tabular.rows.constant import targets_beside_offsets
 from xpnet.tabular.rows.held_parts import HeldEpochs, HeldOutputs
 from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows
@@ -121,7 +123,7 @@ def sums_of_inputs(X: numpy.ndarray | SparseMatrix, sums: SparseMatrix) -> numpy
 
 
 def scales_of_inputs(
-    encodings: Sequence[Encoding], rows: LabeledRows, task: str, *, trees: int
+    encodings: Sequence[Encoding], rows: LabeledRows, task: str, *, outputs: int, trees: int
 ) -> numpy.ndarray:
     """Return factors of inputs, larger for columns of the table that trees use more: (inputs,).
 
@@ -129,16 +131,21 @@ def scales_of_inputs(
     (Grinsztajn, Oyallon, Varoquaux, Why do tree-based models still outperform deep learning on
     tabular data, 2022, finding 2.)
 
-    rows : that trees are fitted to; trees : number of trees
+    rows : that trees are fitted to; outputs : of the networks; trees : number of trees
+
+    Beside offsets trees are fitted to what these leave of the labels.
     """
     sums, columns = numbers_of_columns(encodings, codes=True)
     inputs = sums_of_inputs(rows.X, sums)
     targets = rows.Y
-    if task == "classification":
+    are_labels = task == "classification" and not has_offsets(targets, outputs)
+    if are_labels:
         targets = hard_labels(targets)
+    elif task == "classification":
+        targets = targets_beside_offsets(rows, outputs)
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
-    kind = ExtraTreesClassifier if task == "classification" else ExtraTreesRegressor
+    kind = ExtraTreesClassifier if are_labels else ExtraTreesRegressor
     forest = kind(trees, min_samples_leaf=MIN_LEAF_ROWS, max_features=1.0, random_state=0, n_jobs=1)
     fit_unlogged(forest, inputs, targets, rows.weight)
     uses = numpy.bincount(columns, forest.feature_importances_)
@@ -186,7 +193,7 @@ def fit_linear(
         numbers *= factors.astype(numbers.dtype)
         if spec.loss in CLASS_LOSSES:
             classes = spec.widths[-1]
-            if len(numpy.unique(hard_labels(rows.Y))) < classes:
+            if len(numpy.unique(hard_labels(rows.Y, classes))) < classes:
                 return None
             penalties = penalties or penalties_of_labels(*numbers.shape)
             fit = fit_ordered_logistics if spec.loss == "ordered_cross_entropy" else fit_logistics

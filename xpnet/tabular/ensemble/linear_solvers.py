@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 
 from xpnet import ops
 from xpnet.learning.ordered import first_thresholds
+from xpnet.ops.offsets import labels_and_offsets
 from xpnet.typing import SparseMatrix
 
 MAX_ITERATIONS = 60
@@ -110,7 +111,9 @@ def fit_logistics(
     Its outputs are logits. Two classes have one column of weights, the difference of their logits.
     Each search begins where that of the next larger penalty has ended.
 
-    X : (rows, numbers); labels : (rows,) class indices or (rows, classes) soft labels
+    X : (rows, numbers)
+    labels : (rows,) class indices, (rows, classes) soft labels, or (rows, 2 * classes) of these and
+        offsets of the logits
     weight : (rows,), None for equal ones
     penalties : in rising order
     deadline : the monotonic time, in seconds, at which the last iteration ends; smaller penalties
@@ -254,7 +257,7 @@ class _Logistic(_Problem):
         rows, numbers = X.shape
         row_weights = numpy.ones(rows) if weight is None else weight.astype(numpy.float64)
         self.X = X
-        self.labels = labels
+        self.labels, self.offsets = labels_and_offsets(labels, classes)
         self.scale: float = 1.0 / row_weights.sum()
         self.row_weights: numpy.ndarray = row_weights / row_weights.sum()
         self.rows: numpy.ndarray = numpy.arange(rows)
@@ -270,6 +273,8 @@ class _Logistic(_Problem):
         X = self.X
         weights, bias = numpy.split(parameters.reshape(self.start.shape), [X.shape[1]])
         logits = (X @ weights.astype(X.dtype) + bias) @ self.logits_of_columns
+        if self.offsets is not None:
+            logits += self.offsets
         logits -= logits.max(axis=1, keepdims=True)
         errors = numpy.exp(logits)
         sums = errors.sum(axis=1)

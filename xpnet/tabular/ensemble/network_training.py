@@ -21,6 +21,7 @@ from xpnet.models.inputs import bring, to_host
 from xpnet.models.presets import initial_values
 from xpnet.ops import Array
 from xpnet.ops.losses import smoothed
+from xpnet.ops.offsets import has_offsets, labels_and_offsets
 from xpnet.tabular.ensemble.best_epoch import BestEpoch
 from xpnet.tabular.ensemble.linear_baseline import (
     BLEND_WEIGHTS,
@@ -34,7 +35,7 @@ from xpnet.tabular.ensemble.linear_baseline import (
     with_scaled_inputs,
 )
 from xpnet.tabular.ensemble.recipe import Recipe
-from xpnet.tabular.ensemble.refit import refit, refit_epochs
+from xpnet.tabular.ensemble.refit import fit_in_memory, refit, refit_epochs, trainable_step
 from xpnet.tabular.ensemble.wide_tables import WideModels
 from xpnet.tabular.rows.held_parts import HeldOutputs, HeldParts
 from xpnet.tabular.rows.network_rows import rows_on_host
@@ -184,6 +185,14 @@ def train_network(
     Y = training_targets(recipe, rows, network.backend)
     if isinstance(rows.X, Source):
         fit_over_source(network, replace(rows, Y=Y), recipe, **settings)
+    elif has_offsets(rows.Y, recipe.spec.widths[-1]):
+        fit_in_memory(
+            network,
+            replace(rows, Y=Y),
+            schedule=recipe.schedule,
+            history=network.history,
+            **settings,
+        )
     else:
         network.fit(rows.X, Y, sample_weight=rows.weight, **settings)
     if validation is not None:
@@ -250,12 +259,22 @@ def refit_network(
 
 def training_targets(recipe: Recipe, rows: LabeledRows, backend: Backend) -> Array:
     """Return the targets of rows on a backend, smoothed where the recipe says so."""
-    if not recipe.label_smoothing:
-        return rows.Y
-    classes = recipe.spec.widths[-1]
-    like = backend.asarray(numpy.empty((0, classes), recipe.spec.dtype))
+    return smoothed_targets(rows.Y, recipe.spec, recipe.label_smoothing, backend)
+
+
+def smoothed_targets(Y: Array, spec: NetworkSpec, share: float, backend: Backend) -> Array:
+    """Return targets on a backend, of whose labels a share is spread over all classes.
+
+    Y : as the network's loss takes them; the same where the share is 0
+    """
+    if not share:
+        return Y
+    classes = spec.widths[-1]
+    like = backend.asarray(numpy.empty((0, classes), spec.dtype))
     with on_device(backend):
-        return smoothed(backend.asarray(rows.Y), like, recipe.label_smoothing, classes)
+        labels, offsets = labels_and_offsets(backend.asarray(Y), classes)
+        spread = smoothed(labels, like, share, classes)
+        return spread if offsets is None else backend.xp.concat([spread, offsets], axis=1)
 
 
 def fit_over_source(
@@ -272,7 +291,7 @@ def fit_over_source(
     batches = distributed_batches(Streamed(data, batch_size=batch_size, rng=orders))
     with network.lock.training():
         train(
-            network.trainable(),
+            trainable_step(network, rows),
             batches,
             schedule=recipe.schedule,
             history=network.history,

@@ -23,7 +23,8 @@ class PredictedRows:
     """Validation rows with their predictions.
 
     outputs : (rows, outputs) of networks that were not trained on these rows
-    Y : (rows,) class indices or (rows, outputs) numbers
+    Y : as the loss takes them: (rows,) class indices, (rows, outputs) numbers or soft labels, or
+        labels with offsets behind them
     weight : (rows,), None for equal ones
     groups : (rows,) int64, None for rows without groups
     """

@@ -355,7 +355,7 @@ class FoldScales:
     rows. So each fold has trees of its own, and the trees of a fit are divided among its folds.
 
     settings : of the fit; encodings : of its columns; divided : its rows
-    folds : number of folds that share the trees
+    outputs : of the networks; folds : number of folds that share the trees
     """
 
     def __init__(
@@ -363,8 +363,10 @@ class FoldScales:
         settings: TableSettings,
         encodings: Sequence[Encoding],
         divided: DividedRows,
+        outputs: int,
         folds: int,
     ) -> None:
+        self._outputs = outputs
         self._settings = settings
         self._encodings = encodings
         self._divided = divided
@@ -380,6 +382,7 @@ class FoldScales:
                     self._encodings,
                     self._sample_of(number),
                     self._settings.task,
+                    outputs=self._outputs,
                     trees=self._trees,
                 )
             return self._scales[number]

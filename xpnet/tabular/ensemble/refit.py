@@ -11,12 +11,23 @@ from contextlib import contextmanager
 
 import numpy
 
+from xpnet.backend import Step
 from xpnet.backend.parameters import Parameters
 from xpnet.distributed import distributed_batches
 from xpnet.models import Network
 from xpnet.models.inputs import bring
-from xpnet.optimizers import Constant
-from xpnet.training import Callback, History, InMemory, LabeledRows, TimeLimit, Training, train
+from xpnet.ops.offsets import has_offsets
+from xpnet.optimizers import Constant, Schedule
+from xpnet.training import (
+    Callback,
+    History,
+    InMemory,
+    LabeledRows,
+    TimeLimit,
+    Training,
+    TrainingState,
+    train,
+)
 from xpnet.training.callbacks import CallbackLike
 from xpnet.training.rng import host_generator
 
@@ -110,6 +121,29 @@ def refit(
 
     seconds : after which the training ends with the epoch under way
     """
+    fit_in_memory(
+        network,
+        rows,
+        batch_size=batch_size,
+        epochs=epochs,
+        schedule=Constant(learning_rate),
+        callbacks=[*callbacks, TimeLimit(seconds), LastMean()],
+        history=History(),
+    )
+
+
+def fit_in_memory(
+    network: Network,
+    rows: LabeledRows,
+    *,
+    batch_size: int,
+    epochs: int,
+    schedule: Schedule,
+    callbacks: Sequence[CallbackLike],
+    history: History,
+    resume_from: TrainingState | None = None,
+) -> None:
+    """Train a network on rows in memory, whose targets may have offsets, as ``train`` does."""
     backend = network.backend
     dtype = network.spec.dtype
     weight = None if rows.weight is None else network.own(bring(rows.weight, backend, dtype))
@@ -117,11 +151,17 @@ def refit(
     batches = InMemory(owned, batch_size=batch_size, rng=host_generator(network.rng))
     with network.lock.training():
         train(
-            network.trainable(),
+            trainable_step(network, rows),
             distributed_batches(batches),
             epochs=epochs,
-            schedule=Constant(learning_rate),
-            callbacks=[*callbacks, TimeLimit(seconds), LastMean()],
-            history=History(),
+            schedule=schedule,
+            callbacks=callbacks,
+            history=history,
             lock=network.lock,
+            resume_from=resume_from,
         )
+
+
+def trainable_step(network: Network, rows: LabeledRows) -> Step:
+    """Return the step that trains a network on rows, whose targets may have offsets."""
+    return network.trainable(offsets=has_offsets(rows.Y, network.spec.widths[-1]))

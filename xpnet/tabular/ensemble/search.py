@@ -307,7 +307,9 @@ def make_ensemble(
     scales = None
     if recipe.has_helpers:
         folds = max(1, len(divided.folds) - len(divided.other_folds))
-        scales = FoldScales(fit_settings, encodings, divided, min(minimum, folds))
+        scales = FoldScales(
+            fit_settings, encodings, divided, recipe.spec.widths[-1], min(minimum, folds)
+        )
     recipes = SettingRecipes(recipe, settings, encodings, fit_settings.task, scales)
     if not searches:
         plans = plans_in_turn(len(settings), seeds)

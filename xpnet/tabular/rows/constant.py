@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy
 from scipy.stats import t as student
 
+from xpnet.learning.exposure import constant_beside_offsets
 from xpnet.learning.scores import log_losses
+from xpnet.ops.offsets import has_offsets, with_offsets
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.training import LabeledRows
 
@@ -43,7 +45,7 @@ def has_related_number(numbers: numpy.ndarray, rows: LabeledRows, outputs: int) 
     count = 1 / float((weight**2).sum())
     centred = _standardised(numbers.astype(numpy.float64), weight)
     inputs = numpy.hstack([centred, _standardised(centred**2, weight)])
-    targets = _standardised(_columns(rows.Y, outputs), weight)
+    targets = _standardised(targets_beside_offsets(rows, outputs), weight)
     correlations = numpy.abs((inputs.T * weight) @ targets).clip(max=1 - 1e-12)
     freedom = max(count - 2, 1.0)
     statistics = correlations * numpy.sqrt(freedom / (1 - correlations**2))
@@ -123,7 +125,7 @@ class Constants:
 
     def _of(self, rows: LabeledRows) -> numpy.ndarray:
         """Return the constant of some rows: (outputs,)."""
-        return numpy.average(_columns(rows.Y, self.outputs), axis=0, weights=rows.weight)
+        return _constant_of(rows, self.outputs)
 
     def _validation_rows(self, fold: int) -> LabeledRows:
         """Return validation rows, or their targets and weights alone. fold : their number"""
@@ -132,6 +134,26 @@ class Constants:
             return validation
         assert validation is not None
         return _targets_of(self.divided.rows, validation[fold].validation)
+
+
+def _constant_of(rows: LabeledRows, outputs: int) -> numpy.ndarray:
+    """Return the constant of some rows, with offsets that of an offset of 0: (outputs,)."""
+    columns = _columns(rows.Y, outputs)
+    if has_offsets(rows.Y, outputs):
+        return constant_beside_offsets(columns, rows.Y[:, outputs:], rows.weight)
+    return numpy.average(columns, axis=0, weights=rows.weight)
+
+
+def targets_beside_offsets(rows: LabeledRows, outputs: int) -> numpy.ndarray:
+    """Return targets as columns, minus what the offsets of rows predict: (rows, outputs) float64.
+
+    Without offsets nothing is subtracted.
+    """
+    columns = _columns(rows.Y, outputs)
+    if not has_offsets(rows.Y, outputs):
+        return columns
+    constant = numpy.broadcast_to(_constant_of(rows, outputs), columns.shape)
+    return columns - numpy.asarray(with_offsets(constant, rows.Y[:, outputs:]))
 
 
 def _targets_of(rows: LabeledRows, selection: numpy.ndarray | slice) -> LabeledRows:
@@ -143,7 +165,7 @@ def _targets_of(rows: LabeledRows, selection: numpy.ndarray | slice) -> LabeledR
 
 def _losses(outputs: numpy.ndarray, rows: LabeledRows) -> numpy.ndarray:
     """Return the loss of each row, of classes or squared errors: (rows,)."""
-    if rows.Y.ndim == 1:
+    if rows.Y.ndim == 1 or has_offsets(rows.Y, outputs.shape[1]):
         return log_losses(outputs, rows.Y)
     return ((outputs - rows.Y) ** 2).sum(axis=1) / 2
 
@@ -160,8 +182,8 @@ def _are_clearly_positive(gains: numpy.ndarray, weight: numpy.ndarray, errors: f
 
 
 def _columns(Y: numpy.ndarray, outputs: int) -> numpy.ndarray:
-    """Return targets as columns, one for each class: (rows, outputs) float64."""
-    return numpy.eye(outputs)[Y] if Y.ndim == 1 else Y.astype(numpy.float64)
+    """Return targets as columns, one for each class, without offsets: (rows, outputs) float64."""
+    return numpy.eye(outputs)[Y] if Y.ndim == 1 else Y[:, :outputs].astype(numpy.float64)
 
 
 def _standardised(columns: numpy.ndarray, weight: numpy.ndarray) -> numpy.ndarray:

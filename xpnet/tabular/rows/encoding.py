@@ -151,7 +151,7 @@ def encode_and_divide_new(
         fold = latest_fold(len(earlier.X), len(later.X))
         return DividedRows(joined(earlier, later), [fold])
     rows = encode_rows(encoder, new, settings.dtype)
-    labels = hard_labels(rows.Y) if settings.has_classes else None
+    labels = hard_labels(new.Y) if settings.has_classes else None
     if new.links.groups is not None:
         folds = group_folds(new.links.groups, labels, parts, random_state)
     else:

@@ -48,6 +48,7 @@ class CountedRows:
     Y : (rows,) class indices or (rows, outputs) numbers, as the loss takes them
     weight : (rows,) positive; None for equal ones
     links : groups or times of the rows that count
+    offset : (rows, classes) numbers that are added to the logits; None for none
     """
 
     X: TableLike | Table | FileRows
@@ -56,6 +57,7 @@ class CountedRows:
     Y: numpy.ndarray
     weight: numpy.ndarray | None = None
     links: RowLinks = UNLINKED
+    offset: numpy.ndarray | None = None
 
     def divided_by_time(self, share: float) -> tuple["CountedRows", "CountedRows"]:
         """Return the earlier rows, and about this share of the rows, the latest ones."""
@@ -80,7 +82,19 @@ class CountedRows:
             Y=self.Y[chosen],
             weight=select(self.weight, chosen),
             links=self.links.take(chosen),
+            offset=select(self.offset, chosen),
         )
+
+    def with_inputs(self, X: Any) -> LabeledRows:
+        """Return encoded rows with their targets and weights; offsets stand behind the labels.
+
+        X : (rows, inputs) array, sparse matrix or source
+        """
+        if self.offset is None:
+            return LabeledRows(X, self.Y, self.weight)
+        labels = self.Y if self.Y.ndim == 2 else numpy.eye(self.offset.shape[1])[self.Y]
+        Y = numpy.hstack([labels, self.offset]).astype(X.dtype)
+        return LabeledRows(X, Y, self.weight)
 
     def with_forms(self, encoder: Transformer) -> "CountedRows":
         """Return the same rows, whose table knows how all of them are read.
@@ -198,4 +212,4 @@ def labeled(X: numpy.ndarray, rows: CountedRows) -> LabeledRows:
     rows.
     """
     check_consistent_length(X, rows.Y)
-    return LabeledRows(X, rows.Y, rows.weight)
+    return rows.with_inputs(X)

@@ -17,6 +17,7 @@ from xpnet import ops
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import CLASS_LOSSES, OUTPUT_ACTIVATIONS
 from xpnet.learning.labels import hard_labels
+from xpnet.learning.scores import log_losses
 from xpnet.ops.losses import EACH_ROW
 from xpnet.tabular.rows.division import RowLinks
 from xpnet.training import LabeledRows
@@ -39,7 +40,8 @@ class HeldParts:
 
     spec : of the network, for its loss
     parts : (rows,) int; weight : (rows,)
-    Y : (rows,) class indices, (rows, classes) soft labels or (rows, outputs) numbers
+    Y : (rows,) class indices, (rows, classes) soft labels, with offsets behind them (rows, 2 *
+        classes), or (rows, outputs) numbers
     """
 
     spec: NetworkSpec
@@ -66,8 +68,7 @@ class HeldParts:
         """Return the sum of the losses of the rows of each part, by their weights: (parts,)."""
         outputs = outputs.astype(numpy.float64)
         if self.spec.loss in CLASS_LOSSES and self.Y.ndim == 2:
-            logarithms = numpy.log(outputs.mean(axis=0).clip(MIN_LOGARITHM_OF))
-            losses = -self.weight * (self.Y * logarithms).sum(axis=1)
+            losses = self.weight * log_losses(outputs.mean(axis=0), self.Y)
         elif self.Y.ndim == 1:
             of_labels = outputs.mean(axis=0)[numpy.arange(len(self.Y)), self.Y]
             losses = -self.weight * numpy.log(of_labels.clip(MIN_LOGARITHM_OF))
@@ -110,7 +111,7 @@ def held_parts_of(
             return None
     random_state = numpy.random.RandomState(0)
     if groups is None and spec.loss in CLASS_LOSSES:
-        parts = parts_of_labels(hard_labels(rows.Y), random_state)
+        parts = parts_of_labels(hard_labels(rows.Y, spec.widths[-1]), random_state)
     else:
         parts = RowLinks(groups=groups).parts(PARTS, count, random_state)
     parts = numpy.unique(parts, return_inverse=True)[1]

@@ -31,7 +31,6 @@ from xpnet.tabular.rows.file_rows import FileRows
 from xpnet.tabular.rows.fit_rows import CountedRows, target_of_encodings
 from xpnet.tabular.rows.sparse_rows import are_mostly_zeros, compressed, max_filled
 from xpnet.tabular.settings import TableSettings
-from xpnet.training import LabeledRows
 from xpnet.typing import SparseMatrix
 
 SAMPLE_ROWS = 2**16
@@ -94,11 +93,7 @@ def encode_large(
     X = EncodedRows(training, encoder, settings.dtype, written_means(means, places))
     may_be_sparse = is_host(choose(backend=settings.backend).backend)
     divided = DividedRows(
-        LabeledRows(
-            X.in_memory(may_be_sparse=may_be_sparse) if max_width else X,
-            training.Y,
-            training.weight,
-        ),
+        training.with_inputs(X.in_memory(may_be_sparse=may_be_sparse) if max_width else X),
         None,
         are_own=True,
         notes=notes,
@@ -108,11 +103,7 @@ def encode_large(
     X_val = EncodedRows(validation, encoder, settings.dtype)
     return replace(
         divided,
-        validation=LabeledRows(
-            X_val.in_memory() if max_width else X_val,
-            validation.Y,
-            validation.weight,
-        ),
+        validation=validation.with_inputs(X_val.in_memory() if max_width else X_val),
     )
 
 
