@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy
@@ -28,6 +29,9 @@ from xpnet.tabular.encodings.table import indices_by_class
 MAX_STRING_BYTES = 4095
 """Length in bytes of the longest string literal that each compiler of C99 must take; longer text is
 an array of numbers."""
+
+COMMENT_WIDTH = 97
+"""Maximum number of characters of a line of a comment, with which its lines have at most 100."""
 
 _OPERATORS = {
     "Identity": "static float Identity(float x) { return x; }",
@@ -59,6 +63,7 @@ def write_c(path: str | Path, exported: Exported) -> None:
     source = Path(__file__).with_name("predict.c").read_text(encoding="utf-8")
     columns = [] if exported.encoder is None else column_inputs(exported.encoder)
     source = source.replace(" * COLUMNS", _described_columns(columns))
+    source = source.replace(" * KNOWN PARTS\n", _comment_lines(exported.known_parts))
     source = source.replace("/* SIZES */", _sizes(exported))
     source = source.replace("/* OPERATORS */", _activations(exported.spec))
     tables = _encoding_tables(exported.encoder)
@@ -105,6 +110,12 @@ def _described_columns(columns: Sequence[ColumnInput]) -> str:
         for column in columns
     )
     return "\n".join(f" *   {place} {line}" for place, line in enumerate(lines))
+
+
+def _comment_lines(text: str) -> str:
+    """Return the lines of a comment with a text; "" for none."""
+    lines = wrap(text, COMMENT_WIDTH)
+    return "".join(f" * {line}\n" for line in lines)
 
 
 def _in_comment(text: str) -> str:

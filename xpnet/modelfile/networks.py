@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec
-from xpnet.backend.spec import NUMERIC_LOSSES
+from xpnet.backend.spec import NUMERIC_LOSSES, OUTPUT_ACTIVATIONS
 from xpnet.modelfile.container import Description
 from xpnet.modelfile.values import SCHEDULES, from_json, to_json, typed
 from xpnet.models import FeedforwardNeuralNet, LogisticRegression, Network
@@ -96,6 +96,28 @@ class Exported:
     def rises(self) -> bool:
         """Return whether the outputs of a row are sorted in rising order."""
         return self.spec.loss == "quantile" and len(self.spec.loss_numbers) > 1
+
+    @property
+    def known_parts(self) -> str:
+        """Return what a result means for rows whose mean or odds are known in part.
+
+        It is "" for losses of which no part can be known, and for a network without labels.
+        """
+        loss = self.spec.loss
+        if OUTPUT_ACTIVATIONS[loss] == "exp":
+            return (
+                "The result is the mean of an exposure of 1: multiply it by the exposure of a row, "
+                "or by exp(offset)."
+            )
+        has_logits = loss == "softmax_cross_entropy" or (
+            loss == "logistic_cross_entropy" and self.spec.widths[-1] == 1
+        )
+        if self.classes is None or not has_logits:
+            return ""
+        return (
+            "The probabilities are those of an offset of 0: multiply each by exp(offset of the "
+            "class), of two classes the second alone, and divide by their sum."
+        )
 
 
 def to_export(network: Network) -> Exported:

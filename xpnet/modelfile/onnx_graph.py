@@ -37,6 +37,8 @@ MAX_FILE_BYTES = 2**31 - 2**20
 MAX_INT64 = 2**63 - 1
 METADATA_KEY = "xpnet_columns"
 """Name of the entry of a file's metadata that describes the columns of the table, in JSON."""
+RESULT_KEY = "xpnet_result"
+"""Name of the entry that says what a result means for rows with exposures or offsets."""
 _INNER = "xpnet/"
 """Prefix of the names of inner tensors."""
 
@@ -198,7 +200,7 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
         graph.output(result, name, dtype, spec.widths[-1])
     else:
         _add_labels(graph, result, exported)
-    _write_graph(path, graph)
+    _write_graph(path, graph, exported.known_parts)
 
 
 def _finish(graph: Graph, mean: Value, exported: Exported) -> "Value":
@@ -220,16 +222,24 @@ def _finish(graph: Graph, mean: Value, exported: Exported) -> "Value":
     return result
 
 
-def _write_graph(path: str | Path, graph: Graph) -> None:
-    """Check a whole graph, and write it to a file with the description of its columns."""
+def _write_graph(path: str | Path, graph: Graph, known_parts: str = "") -> None:
+    """Check a whole graph, and write it to a file with the description of its columns.
+
+    known_parts : what a result means for rows whose mean or odds are known in part; "" for nothing
+    """
     onnx = graph.onnx
     domains = sorted({node.domain for node in graph.proto.node})
     opset = [onnx.helper.make_opsetid(domain, ML_OPSET if domain else OPSET) for domain in domains]
     model = onnx.helper.make_model(
         graph.proto, opset_imports=opset, ir_version=IR_VERSION, producer_name="xpnet"
     )
+    described = {}
     if graph.described_columns:
-        onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(graph.described_columns)})
+        described[METADATA_KEY] = json.dumps(graph.described_columns)
+    if known_parts:
+        described[RESULT_KEY] = known_parts
+    if described:
+        onnx.helper.set_model_props(model, described)
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
 

@@ -9,6 +9,7 @@
  * is what predict or predict_proba gives for the row. The function returns 0; for text in a column
  * of numbers, or the reverse, it returns the number of the column, from 1, and the result is NAN.
  * Several threads may call it at a time.
+ * KNOWN PARTS
  *
  * The columns of a row, from 0:
  *
