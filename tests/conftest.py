@@ -194,3 +194,12 @@ def blobs(rng: np.random.Generator) -> tuple[Any, Any]:
     y = rng.integers(0, 4, 120)
     centres = rng.normal(size=(4, 7)) * 2
     return centres[y] + rng.normal(size=(120, 7)), y
+
+
+@pytest.fixture
+def printed(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> pytest.CaptureFixture[str]:
+    """What a program prints that has not set up logging, as pytest does."""
+    caplog.set_level("WARNING", "xpnet")
+    return capsys

@@ -57,10 +57,10 @@ def test_there_is_a_line_again_and_again_while_none_comes(
     """Reading lasts until its second line has come."""
     said = Event()
     read = training.read_training_rows
-    say = progress.ProgressLines.say
+    log = progress.ProgressLines.log
 
     def noted(lines: Any, name: str, value: str) -> None:
-        say(lines, name, value)
+        log(lines, name, value)
         if sum(named == "working" for named in names) == 2:
             said.set()
         names.append(name)
@@ -72,7 +72,7 @@ def test_there_is_a_line_again_and_again_while_none_comes(
 
     names: list[str] = []
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
-    monkeypatch.setattr(progress.ProgressLines, "say", noted)
+    monkeypatch.setattr(progress.ProgressLines, "log", noted)
     monkeypatch.setattr(training, "read_training_rows", slow)
     lines = run(*QUICK, "--model", "mlp").stderr.splitlines()
     assert re.fullmatch(r"working   reading iris, \d+ s", lines[0])

@@ -356,14 +356,14 @@ def test_gaps_are_refused_as_scikit_learn_refuses_them(data: Any) -> None:
     assert any("TabularClassifier" in message for message in raised)
 
 
-def test_verbose_prints_scikit_learns_lines(data: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_prints_scikit_learns_lines(data: Any, printed: pytest.CaptureFixture[str]) -> None:
     """What verbose prints."""
     said = []
     for model in pair(
         "MLPClassifier", "numpy", verbose=True, tol=1, n_iter_no_change=2, solver="sgd"
     ):
         model.fit(data.X, data.labels)
-        said.append(capsys.readouterr().out)
+        said.append(printed.readouterr().out)
     assert said[0] == said[1]
     assert "Stopping" in said[0]
 

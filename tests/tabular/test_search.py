@@ -160,7 +160,11 @@ def test_one_network_alone_has_smaller_bins_if_it_predicts_numbers(
 
 @pytest.mark.parametrize(("kind", "y"), CASES)
 def test_a_search_goes_on_with_the_settings_of_the_lowest_validation_loss(
-    monkeypatch: pytest.MonkeyPatch, trained: Any, kind: Any, y: Any
+    monkeypatch: pytest.MonkeyPatch,
+    printed: pytest.CaptureFixture[str],
+    trained: Any,
+    kind: Any,
+    y: Any,
 ) -> None:
     losses = [5.0, 2.0, 4.0, 1.0]
 
@@ -175,9 +179,8 @@ def test_a_search_goes_on_with_the_settings_of_the_lowest_validation_loss(
 
     monkeypatch.setattr(network_training, "NetworkTraining", record)
     monkeypatch.setattr(NetworkTraining, "validation_loss", property(loss))
-    lines = []
-    model = kind(**SMALL).watch(lambda number: ([], None), lambda *line: lines.append(line))
-    model.fit(TABLE, y)
+    model = kind(**SMALL, verbose=True).fit(TABLE, y)
+    lines = [(line[:9].strip(), line[10:]) for line in printed.readouterr().out.splitlines()]
     assert trained[:4] == [(setting, 0) for setting in range(4)]
     assert trained[4:] == [(setting, fold) for fold in (1, 2) for setting in (1, 2, 3)]
     titles = [SETTINGS[k].title for k in (3, 1, 2)]

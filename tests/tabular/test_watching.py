@@ -24,9 +24,9 @@ TABLE = {"x": RNG.normal(size=200), "same": numpy.ones(200)}
 NUMBERS = TABLE["x"] ** 2
 
 
-def test_verbose_prints_a_line_for_each_network(capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_prints_a_line_for_each_network(printed: pytest.CaptureFixture[str]) -> None:
     TabularRegressor(**SMALL, verbose=True).fit(TABLE, NUMBERS)
-    out, err = capsys.readouterr()
+    out, err = printed.readouterr()
     first, *lines = out.splitlines()
     assert first == "left out  same: holds one value only"
     assert len(lines) == 3
@@ -35,16 +35,39 @@ def test_verbose_prints_a_line_for_each_network(capsys: pytest.CaptureFixture[st
         assert re.fullmatch(pattern, line)
     assert err == ""
     TabularRegressor(**SMALL).fit(TABLE, NUMBERS)
-    assert capsys.readouterr().out == ""
+    assert printed.readouterr().out == ""
 
 
 def test_verbose_prints_a_line_of_a_long_training_again_and_again(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    printed: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "SECONDS_BETWEEN_LINES", 0.0)
     TabularClassifier(**SMALL, verbose=1).fit(TABLE, NUMBERS > 1)
-    lines = capsys.readouterr().out.splitlines()
+    lines = printed.readouterr().out.splitlines()
     assert sum(bool(re.match(r"network 2 epoch \d of 4, loss", line)) for line in lines) == 4
+
+
+def test_two_prints_each_epoch(printed: pytest.CaptureFixture[str]) -> None:
+    TabularClassifier(**SMALL, verbose=2).fit(TABLE, NUMBERS > 1)
+    lines = printed.readouterr().out.splitlines()
+    assert sum(bool(re.match(r"network 2 epoch \d of 4, loss", line)) for line in lines) == 4
+
+
+def test_a_program_that_has_set_up_logging_gets_the_lines(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a level for them they are printed, and no handler gets them a second time."""
+    with caplog.at_level("INFO", "xpnet"):
+        TabularRegressor(**SMALL, verbose=True).fit(TABLE, NUMBERS)
+    records = [record for record in caplog.records if record.name == "xpnet.fit"]
+    assert [record.levelname for record in records] == ["INFO"] * 4
+    assert records[0].getMessage() == "left out  same: holds one value only"
+    assert capsys.readouterr() == ("", "")
+    caplog.clear()
+    caplog.set_level("WARNING", "xpnet")
+    TabularRegressor(**SMALL, verbose=True).fit(TABLE, NUMBERS)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert caplog.records == []
 
 
 def test_callbacks_are_called_by_the_trainings_of_all_networks() -> None:

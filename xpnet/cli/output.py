@@ -14,6 +14,9 @@ from typing import TextIO
 
 import click
 
+from xpnet.distributed import current_ranks
+from xpnet.training.log import LOGGER
+
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters of a terminal, and surrogates.
 
@@ -68,10 +71,15 @@ class LoggedLines(logging.Handler):
     """Prints what the library logs on stderr, a line for each message."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a message."""
+        """Print a message; those on the progress of a fit on the first of several ranks alone."""
+        text = visible(record.getMessage())
+        if record.name != LOGGER.name:
+            text = f"{record.name}: {text}"
+        elif current_ranks().rank:
+            return
         if sys.stderr is not None:  # pythonw has none
             with suppress(OSError, ValueError):  # a closed pipe or file
-                echo(f"{record.name}: {visible(record.getMessage())}", err=True)
+                echo(as_options(text), err=True)
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def run(settings: TrainSettings) -> None:
         rows = rows if is_final else divisions[0].training
         lines.stage = "training"
         started = time.perf_counter()
-        model = fit(rows, settings, lines)
+        model = fit(rows, settings)
         report["seconds"] = time.perf_counter() - started
         _check_losses(model)
         written = None
@@ -130,8 +130,8 @@ def _fit_and_measure(
         if folder is not None:
             settings = replace(settings, checkpoint_dir=folder / f"measured-{number}")
         if settings.folds is not None:
-            lines.say("fold", f"{number} of {settings.folds}")
-        model = fit(division.training, settings, lines)
+            lines.log("fold", f"{number} of {settings.folds}")
+        model = fit(division.training, settings)
         _check_losses(model)
     return {} if current_ranks().rank else _measure(model, *division)
 
@@ -251,7 +251,7 @@ def build(settings: TrainSettings, columns: Sequence[str] = (), *, classify: boo
     return model
 
 
-def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabular:
+def fit(rows: TableRows, settings: TrainSettings) -> Tabular:
     """Return the estimator fitted on rows."""
     classes = rows.classes
     model = build(settings, rows.features, classify=classes is not None)
@@ -260,10 +260,8 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
     if classes is not None and settings.ordered is not None:
         model.set_params(ordered=classes.tolist())
     same_run = None if settings.checkpoint_dir is None else SameRun(rows, settings)
-    say = None if settings.quiet else lines.say
-    model.watch(
-        lambda number: _callbacks(settings, same_run, number), say, every_epoch=settings.verbose
-    )
+    model.watch(lambda number: _callbacks(settings, same_run, number))
+    model.set_params(verbose=0 if settings.quiet else 1 + settings.verbose)
     # A loss that overflows is reported once, after the training.
     with numpy.errstate(all="ignore"), warnings.catch_warnings():
         # The task has settled that there may be many classes.
@@ -274,7 +272,7 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
         # `_check_losses` refuses such a model.
         warnings.filterwarnings("ignore", message="The training loss must fall")
         exposure = {} if rows.factors is None else {"exposure": rows.factors}
-        return model.fit(
+        model.fit(
             rows.file_rows,  # type: ignore[arg-type]  # a table of the library's own
             rows.labels,  # type: ignore[arg-type]
             sample_weight=rows.weight,
@@ -282,6 +280,7 @@ def fit(rows: TableRows, settings: TrainSettings, lines: ProgressLines) -> Tabul
             time=rows.links.time,
             **exposure,
         )
+    return model.set_params(verbose=settings.verbose)
 
 
 def _weights_by_class(weights: dict[str, float], classes: numpy.ndarray) -> dict[object, float]:

@@ -22,7 +22,7 @@ order; no function takes the estimator itself. The modules, in the order in whic
   network; ``initial``: the random generator and the first weights;
 - ``stochastic``: training by epochs of minibatches; ``lbfgs``: training by L-BFGS;
 - ``epochs``: an epoch as scikit-learn makes and measures it; ``learning_rate``: the learning rate
-  of each epoch; ``stopping``: callbacks that end a fit; ``verbose``: the lines that are printed;
+  of each epoch; ``stopping``: callbacks that end a fit; ``verbose``: the lines that are logged;
 - ``record``: the counters and scores of a training; ``resume``: the checkpoints of fits that were
   cut off;
 - ``fitted``: the record of a fit, and its parts under scikit-learn's names; ``outputs``: what the

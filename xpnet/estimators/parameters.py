@@ -85,7 +85,8 @@ class EstimatorParameters(BaseEstimator):
     tol : float, default 1e-4
         Training ends once ``n_iter_no_change`` epochs in a row improve by less than this.
     verbose : bool, default False
-        Print the loss of each epoch.
+        Print the loss of each epoch. A program that has set up logging gets the lines from the
+        logger ``xpnet.fit``.
     warm_start : bool, default False
         Begin ``fit`` with the parameters of the last one.
     momentum : float, default 0.9

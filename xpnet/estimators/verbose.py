@@ -1,17 +1,16 @@
 """The lines that scikit-learn's networks print of each epoch."""
 
-from collections.abc import Callable
-
 from xpnet.estimators.stopping import AdaptiveLearningRate, Improvement
 from xpnet.training import Callback, Training
+from xpnet.training.log import log_progress
 
 
 class Verbose(Callback):
-    """Prints what scikit-learn's networks print after an epoch.
+    """Logs what scikit-learn's networks print after an epoch.
 
     improvement : the callback that measures epochs, and knows whether training stalls
     adaptive : the callback that lowers the learning rate; None where none does
-    silent : whether nothing is printed; sink : called with each line
+    silent : whether nothing is logged
     """
 
     transactional = True
@@ -22,24 +21,22 @@ class Verbose(Callback):
         adaptive: AdaptiveLearningRate | None,
         *,
         silent: bool,
-        sink: Callable[[str], object] = print,
     ) -> None:
         self.improvement = improvement
         self.adaptive = adaptive
         self.silent = silent
-        self.sink = sink
 
     def epoch_end(self, training: Training) -> None:
-        """Print the lines of the epoch."""
+        """Log the lines of the epoch."""
         if self.silent:
             return
         record = self.improvement.record
-        self.sink(f"Iteration {record.n_iter_}, loss = {training.history.loss[-1]:.8f}")
+        log_progress(f"Iteration {record.n_iter_}, loss = {training.history.loss[-1]:.8f}")
         subject = "Validation score" if record.is_scored else "Training loss"
         if record.is_scored:
-            self.sink(f"{subject}: {self.improvement.measured:f}")
+            log_progress(f"{subject}: {self.improvement.measured:f}")
         if self.improvement.stalled:
-            self.sink(
+            log_progress(
                 f"{subject} did not improve more than tol={self.improvement.tol:f} for "
                 f"{self.improvement.patience} consecutive epochs. {self._action()}"
             )

@@ -16,7 +16,7 @@
 ``ensemble``         the training of the networks; ``refit``: their last epochs, on all rows
 ``search``           the settings in which networks differ, and the search for the best ones
 ``blending``         the settings whose networks predict validation rows best together
-``watching``         callbacks and printed lines of a fit
+``watching``         callbacks and logged lines of a fit
 ``calibration``      intervals and probabilities from validation rows
 ``importance``       the importance of each column for the networks
 ``fitted``           the result of a fit, as one record

@@ -21,7 +21,7 @@ from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows, note_of_few_rows, predicted_rows
 from xpnet.tabular.ensemble.recipe import Watch
-from xpnet.tabular.ensemble.watching import Callbacks, PrintedLines, Say, Watching
+from xpnet.tabular.ensemble.watching import Callbacks, Watching
 from xpnet.tabular.fit import BegunFit, TableFit, prepare_fit
 from xpnet.tabular.fitted import FittedTable
 from xpnet.tabular.fitted_attributes import FittedAttributes
@@ -547,12 +547,11 @@ class Tabular(FittedAttributes, TabularParameters):
         return self._calibrated(fitted, predicted)
 
     def _watching_with(self, callbacks: Callbacks) -> Watching:
-        """Return the callbacks and lines of this fit; the arguments of `watch` hold for one fit."""
+        """Return the callbacks and lines of this fit; the argument of `watch` holds for one fit."""
         watching: Watching = self.__dict__.pop("_watching", Watching())
-        say = PrintedLines() if watching.say is None and self.verbose else watching.say
-        return replace(watching, say=say, callbacks=callbacks)
+        return replace(watching, callbacks=callbacks, verbose=int(self.verbose))
 
-    def watch(self, make: Watch, say: Say | None = None, *, every_epoch: bool = False) -> Self:
+    def watch(self, make: Watch) -> Self:
         """Pass callbacks of :mod:`xpnet.training` to the trainings of the next ``fit``.
 
         Parameters
@@ -560,18 +559,13 @@ class Tabular(FittedAttributes, TabularParameters):
         make : callable
             A function of the number of a network. It returns the callbacks of its training, and
             the state of an interrupted training that continues, or None.
-        say : callable, optional
-            A function that is called with the name and the value of each line that ``verbose``
-            would print.
-        every_epoch : bool, default False
-            Whether each epoch has a line; otherwise there is one every ten seconds.
 
         Returns
         -------
         Tabular
             Itself.
         """
-        self._watching = Watching(make, say, every_epoch=every_epoch)
+        self._watching = Watching(make)
         return self
 
     def predict_members(self, X: TableLike) -> numpy.ndarray:

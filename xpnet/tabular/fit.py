@@ -25,7 +25,7 @@ from xpnet.typing import Transformer
 class BegunFit(NamedTuple):
     """The beginning of a fit.
 
-    started : the monotonic time, in seconds; watching : the callbacks and lines that follow the fit
+    started : the monotonic time, in seconds; watching : callbacks and lines that follow the fit
     random_state : of all its draws
     """
 
@@ -115,7 +115,13 @@ def prepare_fit(
             divided = divided.with_training_rows_first()
         divided = replace(divided, are_of_one=True)
     ensemble = make_ensemble(
-        settings, encoder, recipe, divided, seeds=seeds, jobs=jobs, say=start.watching.say
+        settings,
+        encoder,
+        recipe,
+        divided,
+        seeds=seeds,
+        jobs=jobs,
+        verbose=start.watching.verbose > 0,
     )
     return TableFit(settings, encoder, coding, divided, recipe, ensemble, minimum, is_cross_fitted)
 

@@ -132,9 +132,10 @@ class TabularParameters(BaseEstimator):
     random_state : int, numpy.random.RandomState or None, default None
         Source of the initial weights, validation rows, orders and dropout. The same int gives the
         same fit with the same ``n_jobs`` and the same number of threads.
-    verbose : bool, default False
+    verbose : bool or int, default False
         Whether ``fit`` prints the columns that are left out, one line for each network when it is
-        trained, and one for a network that takes long every ten seconds.
+        trained, and one for a network that takes long every ten seconds; with 2 also one for each
+        epoch. A program that has set up logging gets the lines from the logger ``xpnet.fit``.
     n_jobs : int or None, default None
         Number of networks that are trained at the same time, in threads; None for 1, -1 for the
         number of cores, -2 for one less, and so on.

@@ -66,8 +66,8 @@ def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[T
         frame, features, labelled, y, classes, forms=forms, target_format=target_format
     )
     report = _first_report(rows, target, task, settings)
-    lines.say("data", data_line(report["data"]))
-    lines.say("task", task_line(report["task"]))
+    lines.log("data", data_line(report["data"]))
+    lines.log("task", task_line(report["task"]))
     rows = replace(rows, links=read_links(frame, settings, labelled))
     return with_weights(with_factors(rows, settings), settings), report
 

@@ -25,11 +25,11 @@ from xpnet.tabular.ensemble.blending import best_blend
 from xpnet.tabular.ensemble.ensemble import Ensemble, PlannedNetwork, TrainedNetworks
 from xpnet.tabular.ensemble.network_training import NetworkTraining
 from xpnet.tabular.ensemble.recipe import LARGE_ROWS, FoldScales, Recipe, with_scales
-from xpnet.tabular.ensemble.watching import Say
 from xpnet.tabular.quality import Rung
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows
+from xpnet.training.log import log_named
 from xpnet.typing import Transformer
 
 
@@ -204,7 +204,7 @@ class SearchingEnsemble(Ensemble):
     """Trains the networks of a search, and keeps those of the settings that predict best.
 
     settings : of the recipes; rungs : of the search
-    say : called with a line about each rung, None for no lines
+    verbose : whether a line about each rung is logged
     """
 
     leaves_out: bool = False  # The choice of the best together does so.
@@ -214,12 +214,12 @@ class SearchingEnsemble(Ensemble):
         *arguments: Any,
         settings: Sequence[NetworkSetting],
         rungs: Sequence[Rung],
-        say: Say | None,
+        verbose: bool,
     ) -> None:
         super().__init__(*arguments)
         self.settings: Sequence[NetworkSetting] = settings
         self.rungs: Sequence[Rung] = rungs
-        self.say: Say | None = say
+        self.verbose: bool = verbose
         self.trainings_to_make: int = networks_of_search(len(settings), rungs)
         self.kept_settings: list[int] = list(range(len(settings)))
 
@@ -246,7 +246,7 @@ class SearchingEnsemble(Ensemble):
         """Keep the settings with the lowest validation losses. count : maximum number of them"""
         self._keep_comparable()
         self.kept_settings = sorted(self.kept_settings, key=self.loss_of_setting)[:count]
-        self._say_settings("go on", self.kept_settings)
+        self._log_settings("go on", self.kept_settings)
 
     def _keep_comparable(self) -> None:
         """Keep the settings with the most networks, which the time may have left on all folds."""
@@ -269,13 +269,13 @@ class SearchingEnsemble(Ensemble):
         }
         trained = replace(super().finished(interrupted=False), predict_folds_together=True)
         blend = best_blend(trained, self.divided)
-        self._say_settings("blended", blend.settings)
+        self._log_settings("blended", blend.settings)
         return blend
 
-    def _say_settings(self, name: str, settings: Sequence[int]) -> None:
-        """Write a line with the titles of some settings."""
-        if self.say is not None:
-            self.say(name, enumerated(self.settings[setting].title for setting in settings))
+    def _log_settings(self, name: str, settings: Sequence[int]) -> None:
+        """Log a line with the titles of some settings."""
+        if self.verbose:
+            log_named(name, enumerated(self.settings[setting].title for setting in settings))
 
 
 def networks_of_search(settings: int, rungs: Sequence[Rung]) -> int:
@@ -291,11 +291,12 @@ def make_ensemble(
     *,
     seeds: Sequence[int],
     jobs: int,
-    say: Say | None,
+    verbose: bool,
 ) -> Ensemble:
     """Return what trains the networks of a fit: of one setting, of several in turn, or by a search.
 
     seeds : one for each network, of a search one for each fold; jobs : networks trained at once
+    verbose : whether lines about a search are logged
     """
     quality = fit_settings.quality
     searches = may_search(fit_settings, divided)
@@ -323,7 +324,7 @@ def make_ensemble(
         jobs,
         settings=settings,
         rungs=quality.search,
-        say=say,
+        verbose=verbose,
     )
 
 

@@ -1,0 +1,26 @@
+"""The log of fits: what ``verbose`` asks for."""
+
+import logging
+from collections.abc import Callable
+
+LOGGER = logging.getLogger("xpnet.fit")
+"""The logger of messages on the progress of fits, at the level ``INFO``."""
+
+
+def log_progress(message: str, sink: Callable[[str], object] = print) -> None:
+    """Log a message on the progress of a fit.
+
+    A program that has not set up logging for it gets the message printed, as scikit-learn prints
+    it.
+
+    sink : called with the message where no handler takes it
+    """
+    if LOGGER.isEnabledFor(logging.INFO) and LOGGER.hasHandlers():
+        LOGGER.info(message)
+    else:
+        sink(message)
+
+
+def log_named(name: str, value: str) -> None:
+    """Log a value with its name; the values of several lines stand one below the other."""
+    log_progress(f"{name:<9} {value}")
