@@ -64,8 +64,8 @@ MIN_SCREENED_ROWS = 2048
 """Smallest number of rows by which pairs are screened once, before the audition, for one target.
 Several targets need fewer rows, since what bins explain of each adds up."""
 MIN_DEVIATIONS_OF_SCREENED = 0.5
-"""Smallest excess with bins of equal widths in these rows, from which a pair is a candidate. One in
-four pairs reaches it by chance."""
+"""Smallest excess with bins of equal widths, from which a pair is a candidate, and stays one when
+another difference is kept. One in four pairs reaches it by chance."""
 MIN_SHARE_OF_BEST = 0.5
 """Smallest share, of what the best difference explains, that bins of equal widths must explain of
 a candidate for it to be compared with the best one."""
@@ -191,6 +191,25 @@ class _Values:
         """Return the fine bins of the columns for which they were asked."""
         return {}
 
+    def equal_bins(self, candidates: Sequence[_Candidate], step: int) -> numpy.ndarray:
+        """Return the bins of equal widths of differences in each step-th row: (pairs, rows).
+
+        Those of all rows are kept, since they are compared with the residuals again after each
+        difference that is kept.
+        """
+        if step > 1:
+            return _equal_bins(self.differences(candidates, step))
+        new = [pair for pair in candidates if pair not in self._pair_bins]
+        if new:
+            bins = _equal_bins(self.differences(new)).astype(numpy.uint8)
+            self._pair_bins.update(zip(new, bins, strict=True))
+        return numpy.stack([self._pair_bins[pair] for pair in candidates])
+
+    @cached_property
+    def _pair_bins(self) -> dict[_Candidate, numpy.ndarray]:
+        """Return the bins of equal widths of the pairs for which they were asked."""
+        return {}
+
     def differences(self, candidates: Sequence[_Candidate], step: int = 1) -> numpy.ndarray:
         """Return the differences of pairs of columns in each step-th row: (pairs, rows) float64."""
         x = self.x[:, ::step]
@@ -238,11 +257,12 @@ def find_differences(
     candidates = audition.screened_once(candidates)
     differences: list[FoundDifference] = []
     while len(differences) < MAX_DIFFERENCES:
-        best = audition.best(candidates)
+        screened = audition.screened(candidates)
+        best = audition.best(screened)
         if best is None:
             break
         first, second, _ = best.candidate
-        candidates.remove(best.candidate)
+        candidates = [pair.candidate for pair in screened if pair.candidate != best.candidate]
         audition = audition.without(best.x)
         unit = units[first]
         minus = columns[second].encoding.column
@@ -368,14 +388,10 @@ class _Audition:
         chance = _chance(self.residuals)
         rows = MIN_SCREENED_ROWS * chance.deviation / max(chance.mean, chance.deviation)
         step = max(1, int(len(self.residuals) // max(rows, 1.0)))
-        screened = self._screened(candidates, step)
-        return [
-            pair.candidate for pair in screened if pair.deviations >= MIN_DEVIATIONS_OF_SCREENED
-        ]
+        return [pair.candidate for pair in self.screened(candidates, step)]
 
-    def best(self, candidates: Sequence[_Candidate]) -> _Best | None:
+    def best(self, screened: Sequence[_Screened]) -> _Best | None:
         """Return the candidate whose difference explains most, if it explains enough."""
-        screened = self._screened(candidates, step=1)
         screened = [pair for pair in screened if pair.deviations >= MIN_DEVIATIONS_AT_FIRST]
         best: _Best | None = None
         for pair in sorted(screened, key=lambda pair: -pair.explained):
@@ -386,17 +402,20 @@ class _Audition:
                 best = passed
         return best
 
-    def _screened(self, candidates: Sequence[_Candidate], step: int) -> list[_Screened]:
-        """Return what differences explain in bins of equal widths. step : 2 for every second row"""
+    def screened(self, candidates: Sequence[_Candidate], step: int = 1) -> list[_Screened]:
+        """Return the candidates that may explain something, by bins of equal widths.
+
+        step : 2 for every second row
+        """
         residuals = self.residuals[::step]
         at_once = max(1, MAX_NUMBERS_AT_ONCE // len(residuals))
         screened: list[_Screened] = []
         for start in range(0, len(candidates), at_once):
             pairs = candidates[start : start + at_once]
-            effects = self._effects(residuals, _equal_bins(self.values.differences(pairs, step)))
+            effects = self._effects(residuals, self.values.equal_bins(pairs, step))
             columns = (effects.deviations.tolist(), effects.explained.tolist())
             screened += map(_Screened, pairs, *columns)
-        return screened
+        return [pair for pair in screened if pair.deviations >= MIN_DEVIATIONS_OF_SCREENED]
 
     def _passed(self, candidate: _Candidate) -> _Best | None:
         """Return what the difference of a candidate explains, None where it is not enough."""
