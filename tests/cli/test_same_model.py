@@ -149,6 +149,41 @@ def test_python_and_the_command_fit_the_same_model(
     numpy.testing.assert_array_equal(by_command.predict(X), by_python.predict(X))
 
 
+MODELS: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden_layer_sizes": (100,), "learning_rate_init": 0.002},
+    "linear": {"hidden_layer_sizes": (), "learning_rate_init": 0.02},
+}
+"""The parameters in which the models of one network differ."""
+
+
+@pytest.mark.parametrize("target", ["label", "price"])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_of_one_network_is_an_estimator_with_other_parameters(
+    run: Run, model: str, target: str
+) -> None:
+    frame = table()
+    frame.to_csv("rows.csv", index=False)
+    run(
+        *("train", "rows.csv", "--target", target, "--test", "rows.csv", "--model", model),
+        *("--epochs", "9", "-o", "model.safetensors"),
+    )
+    kind = xpnet.TabularClassifier if target == "label" else xpnet.TabularRegressor
+    encoder = xpnet.TableEncoder(scaling="standard", bins=None)
+    by_python = kind(
+        **MODELS[model],
+        **{"members": 1, "networks": 1, "encoder": encoder, "dropout": 0.0},
+        **{"weight_decay": 0.0003, "max_iter": 9, "n_iter_no_change": 10},
+        **{"random_state": 0, "n_jobs": 1},
+    )
+    by_python.fit(frame.drop(columns=target), numpy.array(frame[target].tolist()))
+    by_command = xpnet.load("model.safetensors")
+    by_command.extra = by_python.extra = {}
+    assert by_command.feature_importances_.shape == by_python.feature_importances_.shape
+    by_command.save("command.safetensors")
+    by_python.save("python.safetensors")
+    assert Path("command.safetensors").read_bytes() == Path("python.safetensors").read_bytes()
+
+
 def test_quality_and_seed_mean_the_same_in_both(run: Run, tmp_path: Path) -> None:
     frame = table()
     frame.to_csv("rows.csv", index=False)

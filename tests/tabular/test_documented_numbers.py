@@ -13,7 +13,6 @@ import pytest
 import xpnet
 from xpnet.cli.commands.train import train
 from xpnet.cli.settings import TrainSettings
-from xpnet.cli.training import LEARNING_RATE_WITHOUT_HIDDEN_LAYERS, build
 from xpnet.tabular import importance
 from xpnet.tabular.encodings import column_fit
 from xpnet.tabular.encodings import level as level_encoding
@@ -22,7 +21,7 @@ from xpnet.tabular.ensemble import cross_fit, linear_baseline, recipe, search
 from xpnet.tabular.ensemble.best_epoch import Patience
 from xpnet.tabular.ensemble.recipe import LARGE_ROWS, MAX_EPOCHS
 from xpnet.tabular.ensemble.refit import MIN_REFIT_EPOCHS
-from xpnet.tabular.parameters import SGD_MOMENTUM
+from xpnet.tabular.parameters import PARAMETERS_OF_MODELS, SGD_MOMENTUM
 from xpnet.tabular.quality import DEFAULT_QUALITY, LABEL_BATCHES, NUMBER_BATCHES, QUALITIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "user_guide" / "tables.md"
@@ -49,17 +48,9 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-OTHERS = [
-    build(TrainSettings(data="", model="mlp"), classify=classify).get_params(deep=False)
-    for classify in (True, False)
-]
-
-
-def other(name: str) -> str:
-    """The default of models that are not tabular, which must be one for both tasks."""
-    first, second = (params[name] for params in OTHERS)
-    assert first == second
-    return f"{first:g}"
+def other(name: str, model: str = "mlp") -> str:
+    """The default of models that are not tabular."""
+    return f"{PARAMETERS_OF_MODELS[model][name]:g}"
 
 
 RATES = [*of_qualities("label_rate"), *of_qualities("number_rate")]
@@ -93,7 +84,7 @@ HELP = {
     f"{span(of_qualities('max_epochs'))} by quality; else {other('max_iter')}]",
     "patience": f"[default: {waits(PATIENCE[0])} to {waits(PATIENCE[-1])} by quality, b the number "
     f"of the best epoch; else {other('n_iter_no_change')}]",
-    "lr": f"[default: {span(RATES)} by quality, {LEARNING_RATE_WITHOUT_HIDDEN_LAYERS:g} without "
+    "lr": f"[default: {span(RATES)} by quality, {other('learning_rate_init', 'linear')} without "
     f"hidden layers, else {other('learning_rate_init')}]",
     "weight_decay": f"[default: {usual_decay:g} for tabular classes, {decay_at_2:g} at quality 2; "
     f"{NUMBER_DECAY:g} for tabular numbers; else {other('weight_decay')}]",

@@ -7,10 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 from math import inf
 
-import click
 import numpy
 
-from xpnet import Checkpoint, TableEncoder, TabularClassifier, TabularRegressor
+from xpnet import Checkpoint, TabularClassifier, TabularRegressor
 from xpnet.cli.output import as_options
 from xpnet.cli.progress import ProgressLines
 from xpnet.cli.report import (
@@ -41,6 +40,7 @@ from xpnet.distributed import current_ranks
 from xpnet.errors import XpnetError
 from xpnet.learning.scores import Scores, mean_scores
 from xpnet.tabular.base import Tabular
+from xpnet.tabular.parameters import PARAMETERS_OF_MODELS
 from xpnet.training import Callback, Progress, TrainingState
 
 MEASURED_ROWS = 2**18
@@ -62,9 +62,6 @@ PARAMETER_OPTIONS = {
 MAX_OVERRUN = 1.2
 """Multiple of a limit of time up to which importances are measured after a training: a busy machine
 takes longer than the limit."""
-
-LEARNING_RATE_WITHOUT_HIDDEN_LAYERS = 0.02
-"""Learning rate of a network without hidden layers, unless an option names one."""
 
 
 def run(settings: TrainSettings) -> None:
@@ -216,27 +213,9 @@ def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, S
 
 
 def build(settings: TrainSettings, columns: Sequence[str] = (), *, classify: bool) -> Tabular:
-    """Return the estimator that the options describe; it has its defaults otherwise.
-
-    columns : names of the features
-    """
-    plain = {
-        "hidden_layer_sizes": () if settings.model == "linear" else (100,),
-        "members": 1,
-        "networks": 1,
-        "encoder": TableEncoder(scaling="standard", bins=None),
-        "dropout": 0.0,
-        "weight_decay": 0.0003,
-        "learning_rate_init": 0.002,
-        "max_iter": 200,
-        "n_iter_no_change": 10,
-    }
-    if settings.quality is not None and settings.model != "tabular":
-        raise click.UsageError(
-            f"--quality must come with --model tabular; got --model {settings.model}. Leave it out."
-        )
+    """Return the estimator that the options describe. columns : names of the features"""
     model = (TabularClassifier if classify else TabularRegressor)()
-    model.set_params(**({} if settings.model == "tabular" else plain))
+    model.set_params(**PARAMETERS_OF_MODELS[settings.model])
     options = {
         name: getattr(settings, PARAMETER_OPTIONS.get(name, name), None)
         for name in model.get_params(deep=False)
@@ -245,10 +224,7 @@ def build(settings: TrainSettings, columns: Sequence[str] = (), *, classify: boo
         features = {ALL_COLUMNS, *columns}
         own = {name: gaps for name, gaps in settings.missing_values.items() if name in features}
         options["missing_values"] = own
-    model.set_params(**{name: value for name, value in options.items() if value is not None})
-    if settings.lr is None and model.hidden_layer_sizes == ():
-        model.set_params(learning_rate_init=LEARNING_RATE_WITHOUT_HIDDEN_LAYERS)
-    return model
+    return model.set_params(**{name: value for name, value in options.items() if value is not None})
 
 
 def fit(rows: TableRows, settings: TrainSettings) -> Tabular:

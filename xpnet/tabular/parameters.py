@@ -40,6 +40,27 @@ if TYPE_CHECKING:
 SGD_MOMENTUM = 0.9
 """Momentum of ``solver="sgd"``."""
 
+PLAIN_NETWORK = {
+    "hidden_layer_sizes": (100,),
+    "members": 1,
+    "networks": 1,
+    "encoder": TableEncoder(scaling="standard", bins=None),
+    "dropout": 0.0,
+    "weight_decay": 0.0003,
+    "learning_rate_init": 0.002,
+    "max_iter": 200,
+    "n_iter_no_change": 10,
+}
+"""Parameters of one network on scaled numbers."""
+
+PARAMETERS_OF_MODELS: Mapping[str, Mapping[str, object]] = {
+    "tabular": {},
+    "mlp": PLAIN_NETWORK,
+    "linear": PLAIN_NETWORK | {"hidden_layer_sizes": (), "learning_rate_init": 0.02},
+}
+"""Parameters that ``xpnet train --model`` stands for, in place of the defaults, by the kind of
+model."""
+
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularParameters(BaseEstimator):

@@ -37,6 +37,10 @@ def _check_together(settings: TrainSettings) -> None:
         raise click.UsageError(
             "--model linear has no hidden layer; leave --hidden out, or choose --model mlp."
         )
+    if settings.quality is not None and settings.model != "tabular":
+        raise click.UsageError(
+            f"--quality must come with --model tabular; got --model {settings.model}. Leave it out."
+        )
     linked = [name for name in ("groups", "time") if getattr(settings, name) is not None]
     if settings.holdout == "last":
         linked.append("holdout")
