@@ -144,7 +144,7 @@ def functions_of(node: ast.AST, owner: ast.ClassDef | None = None) -> Iterator[M
 
 
 def needs_no_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Tell whether a function is one of Python's protocols, a declaration, or a setter."""
+    """Return whether a function is one of Python's protocols, a declaration, or a setter."""
     is_special = function.name.startswith("__") and function.name.endswith("__")
     is_declaration = [ast.unparse(statement) for statement in function.body] == ["..."]
     is_setter = any(ast.unparse(mark).endswith(".setter") for mark in function.decorator_list)
@@ -166,7 +166,7 @@ def test_each_function_says_what_it_does() -> None:
             bases[owner.name] = {base.partition("[")[0].rpartition(".")[2] for base in written}
 
     def inherits(kind: str, name: str) -> bool:
-        """Tell whether a base of a class, or one of its bases, has a method."""
+        """Return whether a base of a class, or one of its bases, has a method."""
         return any(
             name in names.get(base, ()) or inherits(base, name) for base in bases.get(kind, ())
         )

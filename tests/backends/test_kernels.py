@@ -36,7 +36,7 @@ OPTIONAL_PACKAGES = {"jax": "jax", "torch": "torch"}
 
 
 def may_be_missing(name: str) -> bool:
-    """Tell whether this machine may lack the backend; another one must load."""
+    """Return whether this machine may lack the backend; another one must load."""
     if name == "cupy":  # CuPy may be installed where there is no card
         return True
     return name in OPTIONAL_PACKAGES and find_spec(OPTIONAL_PACKAGES[name]) is None
@@ -79,7 +79,7 @@ def in_both_dtypes() -> list[Any]:
 
 
 def has_loop_of_step(name: str) -> bool:
-    """Tell whether a kernel computes an activation, the gradient of one, or an update."""
+    """Return whether a kernel computes an activation, the gradient of one, or an update."""
     return name in UPDATES or name.removesuffix("_backward") in ops.ACTIVATIONS
 
 

@@ -201,7 +201,7 @@ class CheckpointMachine(QuietMachine):
         self.newest = max(map(int, names), default=0)
 
     def is_whole(self, file: Path) -> bool:
-        """Tell whether a file is opened where it lies alone in a folder."""
+        """Return whether a file is opened where it lies alone in a folder."""
         with tempfile.TemporaryDirectory() as alone:
             shutil.copy(file, alone)
             return xpnet.Checkpoint.latest(alone) is not None

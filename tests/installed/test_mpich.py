@@ -38,7 +38,7 @@ else:
 
 
 def mpich_is_here() -> bool:
-    """Say whether the environment's launcher is MPICH's."""
+    """Return whether the environment's launcher is MPICH's."""
     try:
         importlib.metadata.version("mpich")
     except importlib.metadata.PackageNotFoundError:

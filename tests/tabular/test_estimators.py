@@ -645,26 +645,3 @@ def test_a_row_is_predicted_alone_as_among_others(networks: int) -> None:
     together = model.predict(X)
     alone = numpy.concatenate([model.predict(X[k : k + 1]) for k in range(80)])
     numpy.testing.assert_array_equal(alone, together)
-
-
-@pytest.mark.parametrize("of_validation", [False, True])
-def test_encoded_rows_with_indices_train_as_those_with_labels(of_validation: bool) -> None:
-    rng = numpy.random.default_rng(0)
-    X = rng.normal(size=(300, 3))
-    y = numpy.where(X[:, 0] > 0, "yes", "no")
-    encoder = StandardScaler().fit(X[:200])
-    rows = encoder.transform(X)
-    settings: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 30, "random_state": 0}
-    classes, indices = numpy.unique(y, return_inverse=True)
-    fits = []
-    cases: list[Any] = [(y, {}), (indices, {"classes": classes})]
-    for targets, names in cases:
-        own = {"X_val": rows[200:], "y_val": targets[200:]} if of_validation else {}
-        model = TabularClassifier(networks=2, encoder=StandardScaler(), **settings)
-        fits.append(model.fit_encoded(encoder, rows[:200], targets[:200], **names, **own))
-    of_labels, of_indices = fits
-    numpy.testing.assert_array_equal(of_indices.predict_proba(X), of_labels.predict_proba(X))
-    assert (of_indices.predict(X[200:]) == y[200:]).mean() > 0.9
-    regressor = TabularRegressor(networks=2, encoder=StandardScaler(), **settings)
-    regressor.fit_encoded(encoder, rows[:200], X[:200, 0])
-    assert regressor.score(X[200:], X[200:, 0]) > 0.9

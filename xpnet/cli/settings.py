@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from xpnet.data.cells.gaps import GapValues
@@ -66,7 +66,7 @@ class ReadingSettings:
         return ()
 
     @property
-    def dialect(self) -> dict[str, object]:
+    def dialect(self) -> dict[str, Any]:
         """Return how a text file is written, as `xpnet.data.open_data` takes it."""
         names = ("separator", "decimal", "thousands", "encoding", "no_header")
         return {name: getattr(self, name) for name in names}

@@ -1,21 +1,18 @@
 """The fit that both tabular estimators share."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Any, Self
 
 import numpy
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length
 
-from xpnet.data.sources import Source
 from xpnet.errors import InputError
 from xpnet.learning.parameters import check_parameters, check_together
 from xpnet.learning.split import InputRows
 from xpnet.learning.weights import none_if_uniform, nonzero_rows
-from xpnet.models.inputs import check_no_loader, like_rows, require, to_host
+from xpnet.models.inputs import check_no_loader, like_rows, require
 from xpnet.tabular.columns.reading import ReadingRules
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
@@ -33,10 +30,10 @@ from xpnet.tabular.refinement import (
     refine_networks,
     refinement_of,
 )
-from xpnet.tabular.rows.coded_labels import CheckedTargets, CodedLabels
+from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.divided_rows import DividedRows
-from xpnet.tabular.rows.division import UNLINKED, Fold, RowLinks, links_of
-from xpnet.tabular.rows.encoding import encode_and_divide, encode_and_divide_new, folds_of
+from xpnet.tabular.rows.division import UNLINKED, RowLinks, links_of
+from xpnet.tabular.rows.encoding import encode_and_divide, encode_and_divide_new
 from xpnet.tabular.rows.fit_rows import (
     CountedRows,
     TargetCoding,
@@ -45,8 +42,8 @@ from xpnet.tabular.rows.fit_rows import (
     with_forms_of,
 )
 from xpnet.tabular.settings import TableSettings
-from xpnet.training import Interrupts, LabeledRows
-from xpnet.typing import Array, ArrayLike, TableLike, TargetsLike, Transformer
+from xpnet.training import Interrupts
+from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer
 
 MIN_NEW_ROWS = 16
 """Minimum number of rows that a model is refined with: fewer say nothing of a better epoch."""
@@ -221,65 +218,6 @@ class Tabular(FittedAttributes, TabularParameters):
         encoder = self.new_encoder(start.random_state)
         validation = self._validation_rows(coding, own)
         divided = encode_and_divide(settings, encoder, training, validation, start.random_state)
-        return self._train(prepare_fit(settings, encoder, coding, divided, start))
-
-    def fit_encoded(
-        self,
-        encoder: Transformer,
-        X: TableLike,
-        y: Any,
-        *,
-        classes: numpy.ndarray | None = None,
-        sample_weight: ArrayLike | None = None,
-        X_val: Array | Source | None = None,
-        y_val: TargetsLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> Self:
-        """Train on rows that a fitted encoder has encoded, such as those of a very large table.
-
-        Parameters
-        ----------
-        encoder : transformer
-            The encoder, fitted on some of the rows.
-        X : array or Source, shape (rows, inputs)
-            The encoded rows, in ``dtype``.
-        y : array, shape (rows,)
-            The targets: numbers, or indices into ``classes``.
-        classes : array, shape (classes,), optional
-            The labels, sorted.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows, positive.
-        X_val : array or Source, shape (validation rows, inputs), optional
-            Validation rows, which end the training. With None, rows of X are taken, unless X is a
-            source.
-        y_val : array, shape (validation rows,), optional
-            Their targets.
-        sample_weight_val : array, shape (validation rows,), optional
-            Their weights.
-
-        Returns
-        -------
-        Tabular
-            Itself.
-        """
-        start = self._start(())
-        rows, own = InputRows(X, y, sample_weight), InputRows(X_val, y_val, sample_weight_val)
-        if classes is not None:
-            rows, own = (
-                one._replace(y=None if one.y is None else CodedLabels(classes, to_host(one.y)))
-                for one in (rows, own)
-            )
-        coding = self._learned_targets(self._checked_targets(rows.y, "y"), y)
-        settings = self._settings_for(coding)
-        encoded = self._encoded_rows(rows, coding, "")
-        validation: Sequence[Fold] | LabeledRows | None
-        if X_val is None:
-            validation = None
-            if not isinstance(encoded.X, Source):
-                validation = folds_of(settings, encoded.Y, start.random_state)
-        else:
-            validation = self._encoded_rows(own, coding, "_val")
-        divided = DividedRows(encoded, validation)
         return self._train(prepare_fit(settings, encoder, coding, divided, start))
 
     def refine(
@@ -492,15 +430,6 @@ class Tabular(FittedAttributes, TabularParameters):
         ending : of the name of the argument
         """
         return None
-
-    def _encoded_rows(self, rows: InputRows, coding: TargetCoding, ending: str) -> LabeledRows:
-        """Return encoded rows, which may be a source. ending : of the names of the arguments"""
-        X = rows.X if isinstance(rows.X, Source) else numpy.ascontiguousarray(rows.X, self.dtype)
-        name = f"y{ending}"
-        Y = coding.encode(self._checked_targets(rows.y, name), name)
-        check_consistent_length(X, Y)
-        weight = check_row_weights(rows.weight, len(Y), self.dtype, f"sample_weight{ending}")
-        return LabeledRows(X, Y, none_if_uniform(self._with_class_weights(coding, Y, weight)))
 
     def _train(self, fit: TableFit) -> Self:
         """Train the networks of a fit, and replace the fitted record as a whole."""

@@ -366,7 +366,7 @@ def exchange_if(
 
 @instructions(lambda: types.void())
 def pause(builder: ir.IRBuilder) -> None:
-    """Tell the core that this is a waiting loop, so that it saves power and leaves units to its
+    """Hint that this is a waiting loop, so that the core saves power and leaves units to its
     sibling; do nothing on processors without such an instruction.
     """
     if X86:

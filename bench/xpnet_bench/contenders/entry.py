@@ -115,7 +115,7 @@ def find_entry(name: str) -> Entry:
 
 
 def missing(entry: Entry) -> str:
-    """Say why a contender cannot take part, without importing it; the
+    """Return why a contender cannot take part, without importing it; the
     text is empty where it can.
     """
     return "" if importlib.util.find_spec(entry.library) else f"{entry.library} is not installed"

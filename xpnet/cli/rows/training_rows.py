@@ -165,11 +165,7 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
         exposure=settings.exposure,
         offset=settings.offset,
         target=target,
-        no_header=settings.no_header,
-        separator=settings.separator,
-        decimal=settings.decimal,
-        thousands=settings.thousands,
-        encoding=settings.encoding,
+        **settings.dialect,
     )
     _, frame, features, _, forms = read_columns(
         path, reading, forms_before=trained_forms, labelled=True

@@ -283,10 +283,7 @@ def blended_outputs(
 
 def _log_loss(probabilities: numpy.ndarray, rows: LabeledRows) -> float:
     """Return the weighted sum of the log losses of labels. probabilities : (rows, classes)"""
-    if rows.Y.ndim == 2:
-        return _weighted_sum(log_losses(probabilities, rows.Y), rows.weight)
-    of_labels = probabilities[numpy.arange(len(probabilities)), rows.Y]
-    return _weighted_sum(-numpy.log(of_labels.clip(MIN_PROBABILITY)), rows.weight)
+    return _weighted_sum(log_losses(probabilities, rows.Y), rows.weight)
 
 
 def held_outputs(
