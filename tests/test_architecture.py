@@ -260,6 +260,36 @@ def test_a_folder_has_at_most_fifteen_files() -> None:
     assert {name: count for name, count in counts.items() if count > MAX_FILES} == {}
 
 
+def files_without_a_line(folder: Path) -> list[str]:
+    """Names of the files of a folder that its map does not explain; none without a map.
+
+    The map is the docstring of the folder's ``__init__``, if it names one of the files.
+    """
+    parts = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
+    parts |= {path.parent.name for path in folder.glob("*/__init__.py")}
+    text = ast.get_docstring(tree(folder / "__init__.py")) or ""
+    named = set(re.findall(r"``(\w+)``", text))
+    entries = set(re.findall(r"^``(\w+)``  +", text, re.MULTILINE))
+    if not parts & named:
+        return []
+    return sorted(parts - named) + sorted(f"{name}, which is none" for name in entries - parts)
+
+
+def test_the_map_of_a_folder_explains_each_of_its_files() -> None:
+    folders = [path.parent for path in sources("xpnet") if path.name == "__init__.py"]
+    maps = {shown(folder): files_without_a_line(folder) for folder in folders[1:]}
+    assert {name: files for name, files in maps.items() if files} == {}
+
+
+def test_a_map_that_misses_a_file_or_has_another_one_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text(
+        '"""A room.\n\n``a``     one file\n``gone``  no file\n"""'
+    )
+    for name in "ab":
+        (tmp_path / f"{name}.py").touch()
+    assert files_without_a_line(tmp_path) == ["b", "gone, which is none"]
+
+
 # ---- circles of files ----------------------------------------------------------------------
 
 

@@ -1,13 +1,14 @@
 """The contract between the library and a backend.
 
-``contract``  the attributes of a backend, and the choice between its kernels and ``xpnet.ops``
-``generic``   any array-API library as a backend
-``spec``      the frozen description of a network and its loss; ``rule`` that of its update
-``parameters`` the parameters of a network by name
-``step``      the base class of every training step, compiled or not
-``group``     the protocol of several processes that train together
-``precision`` the precision of matrix products of float32
-``threads``   the number of threads that this process may use
+``contract``      the attributes of a backend, and the choice between its kernels and ``xpnet.ops``
+``generic``       any array-API library as a backend
+``spec``          the frozen description of a network and its loss; ``rule``: that of its update
+``parameters``    the parameters of a network by name; ``bounds``: of some parameters
+``step``          the base class of every training step, compiled or not
+``capabilities``  abilities that only some steps have
+``group``         the protocol of several processes that train together
+``precision``     the precision of matrix products of float32
+``threads``       the number of threads that this process may use; ``blas``: those of BLAS
 """
 
 from xpnet.backend.capabilities import (

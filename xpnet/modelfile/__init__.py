@@ -9,6 +9,7 @@
 ``estimators``   fitted estimators to files and back
 ``tables``       the same for estimators of tables, with their encoders
 ``encodings``    the encodings of columns to files and back
+``column_inputs``  how a program passes the columns of a table to models in ONNX and C
 ``c_source``     models as one file of C; ``predict.c`` is its program
 ``onnx_graph``   models as ONNX files, for other runtimes
 ``checkpoint``   a training under way as a file, and the callback that writes it

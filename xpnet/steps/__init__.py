@@ -2,6 +2,7 @@
 
 ``make_step``  chooses a step: the backend's compiled one, or the reference step
 ``reference``  the reference step, which walks the layers
+``traced``     the reference step, compiled by the compiler of a library
 ``generic``    weighted epochs and finite predictions with any step
 ``masks``      the masks of dropout
 ``lock``       the lock of a network

@@ -7,10 +7,10 @@ knows a model.
 ``streamed``        rows that a source reads block by block
 ``state``           a training under way, and its state in a checkpoint
 ``history``         the numbers of each epoch
-``callbacks``       the base class of callbacks
+``callbacks``       the base class of callbacks; ``hooks``: the methods that the loop calls
 ``early_stopping``  the callback that ends a training when the validation loss no longer falls
 ``time_limit``      the callback that ends a training after some time
-``progress``        the callback that draws a bar
+``progress``        the callback that draws a bar; ``log``: the log of fits
 ``interrupts``      Ctrl-C that waits for the end of an epoch
 ``orders``          the orders of the rows, drawn, prefetched and undone
 ``rng``             NumPy's random generators and their states

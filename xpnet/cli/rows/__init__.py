@@ -1,1 +1,7 @@
-"""The rows of a data file with their targets: taken, divided, weighted."""
+"""The rows of a data file with their targets: taken, divided, weighted.
+
+``table_rows``       some of the rows of a file
+``training_rows``    those of ``xpnet train``, with their labels
+``columns_of_rows``  columns that say something about rows: groups, times, weights, exposures
+``divided``          rows for training and rows for tests
+"""

@@ -1,1 +1,16 @@
-"""Networks of a fit: their settings, their training, and the choice of those that predict."""
+"""Networks of a fit: their settings, their training, and the choice of those that predict.
+
+``ensemble``          all networks of a fit, each on a fold of the rows: read it first
+``recipe``            what they share, by the settings and the rows
+``network_training``  the training of one network, from its first weights to its last epoch
+``best_epoch``        the epoch that a network keeps; ``refit``: its last epochs, on all rows
+``linear_baseline``   trees and a linear model that become a part of a network;
+                      ``linear_solvers``: the fits of linear models
+``wide_tables``       linear models of tables with more numbers than rows
+``search``            settings in which networks differ, and the search for the best of them
+``blending``          the settings whose networks predict validation rows best together
+``predicted_rows``    validation rows, predicted by networks that were not trained on them
+``cross_fit``         the same by networks of their own, of rows of few groups
+``calibration``       intervals, temperatures and thresholds from these predictions
+``watching``          callbacks and logged lines of a fit
+"""
