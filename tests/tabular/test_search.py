@@ -49,10 +49,9 @@ def encoded(model: Any) -> tuple[Any, LabeledRows, recipe.Recipe]:
     made = recipe.make_recipe(
         model._settings(),
         encoder,
-        rows,
+        DividedRows(rows, None),
         outputs=outputs,
         networks=1,
-        has_validation=True,
         started=0.0,
         watch=None,
     )

@@ -100,10 +100,9 @@ def prepare_fit(
     recipe = make_recipe(
         settings,
         encoder,
-        divided.rows,
+        divided,
         outputs=coding.outputs,
         networks=minimum,
-        has_validation=divided.validation is not None,
         started=start.started,
         watch=start.watching.of_network,
     )

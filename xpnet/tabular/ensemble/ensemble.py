@@ -31,6 +31,7 @@ from xpnet.tabular.ensemble.network_training import (
 from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.ensemble.wide_tables import WideBaseline, fit_wide
 from xpnet.tabular.rows.constant import Constants
+from xpnet.tabular.rows.constant_choice import ConstantChoice, ValidatedNetwork
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.held_parts import HeldParts, held_parts_of
@@ -258,27 +259,21 @@ class Ensemble:
         if interrupted:
             for training in trainings.values():
                 training.keep_best()
-        beaten = self._beaten_by_constants(trainings)
+        choice = self._choice_of(trainings)
+        beaten = [
+            number for number, is_beaten in zip(trainings, choice.beaten, strict=True) if is_beaten
+        ]
         note = _note_of_beaten(len(beaten), len(trainings))
-        are_all_beaten = len(beaten) == len(trainings)
-        if not are_all_beaten:
+        if 0 < len(beaten) < len(trainings):
             trainings = {k: trainings[k] for k in trainings if k not in beaten}
+            choice = self._choice_of(trainings)
         kept = list(trainings.values())
         recipes = [
             replace(self.recipe, input_scales=self.recipe_of(number).input_scales)
             for number in trainings
         ]
-        plans = [self.plans[number] for number in trainings]
-        folds = [self.fold_of(plan) for plan in plans]
-        held = held_predictions(kept, folds)
-        constant = None
-        constants = Constants(self.divided, self.recipe.spec.widths[-1])
-        may_be_noise = self.wide is None and self.recipe.may_be_noise
-        if (are_all_beaten and self.recipe.may_be_constant) or (
-            may_be_noise and not constants.are_beaten(folds, held)
-        ):
-            constant = constants.of_all_rows
-            held = [constants.of_validation_rows(fold) for fold in folds]
+        held = choice.held()
+        constant = choice.constants.of_all_rows if choice.is_constant else None
         validated = with_baselines(recipes, kept, refitted=False, constant=constant)
         networks = validated
         if self._refits and (self.wide or any(one.refitted is not None for one in kept)):
@@ -286,7 +281,7 @@ class Ensemble:
         return TrainedNetworks(
             networks=networks,
             validated=validated,
-            plans=plans,
+            plans=[self.plans[number] for number in trainings],
             best_epochs=[training.best_epoch for training in kept],
             note=note,
             held=held,
@@ -298,18 +293,29 @@ class Ensemble:
             ],
         )
 
-    def _beaten_by_constants(self, trainings: Mapping[int, NetworkTraining]) -> set[int]:
-        """Return the numbers of networks that are clearly worse than a constant on validation rows.
+    def _choice_of(self, trainings: Mapping[int, NetworkTraining]) -> ConstantChoice:
+        """Return the choice between the networks of some trainings and a constant.
 
-        It asks for losses of classes and squared errors alone.
+        Networks are left out for losses of classes and squared errors alone.
         """
         spec = self.recipe.spec
-        if not self.leaves_out or (spec.loss != "squared_error" and spec.loss not in CLASS_LOSSES):
-            return set()
         folds = [self.fold_of(self.plans[number]) for number in trainings]
-        held = held_predictions(list(trainings.values()), folds)
-        beaten = Constants(self.divided, spec.widths[-1]).beat(folds, held)
-        return {number for number, is_beaten in zip(trainings, beaten, strict=True) if is_beaten}
+        outputs = held_predictions(list(trainings.values()), folds)
+        parts = [
+            None if training.held is None else training.held.held.parts
+            for training in trainings.values()
+        ]
+        return ConstantChoice(
+            Constants(self.divided, spec.widths[-1]),
+            [
+                ValidatedNetwork(*of_network)
+                for of_network in zip(folds, outputs, parts, strict=True)
+            ],
+            noise_folds=frozenset() if self.wide is not None else self.recipe.noise_folds,
+            may_leave_out=self.leaves_out
+            and (spec.loss == "squared_error" or spec.loss in CLASS_LOSSES),
+            may_leave_out_all=self.recipe.may_be_constant,
+        )
 
     def fold_of(self, plan: PlannedNetwork) -> int:
         """Return the number of the validation rows of a network, 0 where all have the same."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from threading import Lock
@@ -119,7 +119,8 @@ class Recipe:
         baseline
     has_helpers : whether networks get factors of the inputs, by the training rows of each fold
     may_be_constant : whether a constant may take the place of networks whose layers are not chosen
-    may_be_noise : whether no input of the rows is related to their target, as far as it is known
+    noise_folds : numbers of the folds in whose training rows no input is related to the target, as
+        far as it is known; 0 stands for the rows of all networks, without folds
     deadline : the monotonic time, in seconds, at which all networks must be trained
     watch : returns the callbacks of a network, None for no callbacks
     """
@@ -141,7 +142,7 @@ class Recipe:
     input_sums: SparseMatrix | None
     has_helpers: bool
     may_be_constant: bool
-    may_be_noise: bool
+    noise_folds: Collection[int]
     deadline: float
     watch: Watch | None
 
@@ -149,21 +150,20 @@ class Recipe:
 def make_recipe(
     settings: TableSettings,
     encoder: Any,
-    rows: LabeledRows,
+    divided: DividedRows,
     *,
     outputs: int,
     networks: int,
-    has_validation: bool,
     started: float,
     watch: Watch | None,
 ) -> Recipe:
     """Return the recipe of a fit for encoded rows.
 
-    encoder : the fitted encoder; outputs : of each network; networks : the smallest number that is
-    trained; has_validation : whether a validation loss ends the trainings
+    encoder : the fitted encoder; divided : the rows, which nothing has scaled yet
+    outputs : of each network; networks : the smallest number that is trained
     started : the monotonic time, in seconds, when the fit began
     """
-    quality = settings.quality
+    rows, quality = divided.rows, settings.quality
     signs = signs_of_inputs(settings, encoder)
     spec = settings.network_spec(inputs=rows.X.shape[1], outputs=outputs, monotonic=signs)
     check_spec(spec)
@@ -177,7 +177,9 @@ def make_recipe(
     is_capped = is_bounded = False
     if epochs is None:
         is_large = rows.count >= LARGE_ROWS
-        maximum = MAX_EPOCHS if has_validation and not is_large else quality.max_epochs
+        maximum = (
+            MAX_EPOCHS if divided.validation is not None and not is_large else quality.max_epochs
+        )
         work = networks * work_of_an_epoch(spec)
         allowed = allowed_work(quality, rows.count, encoder.n_features_in_)
         updates = math.ceil(rows.count / batch_size)
@@ -207,20 +209,32 @@ def make_recipe(
         input_sums=input_sums,
         has_helpers=has_helpers,
         may_be_constant=not settings.has_chosen_layers,
-        may_be_noise=may_be_noise(rows, spec, input_sums),
+        noise_folds=noise_folds(divided, spec, input_sums),
         deadline=started + settings.seconds,
         watch=watch,
     )
 
 
-def may_be_noise(rows: LabeledRows, spec: NetworkSpec, sums: SparseMatrix | None) -> bool:
-    """Return whether no input is related to the target. False where it is not known.
+def noise_folds(
+    divided: DividedRows, spec: NetworkSpec, sums: SparseMatrix | None
+) -> frozenset[int]:
+    """Return the folds in whose training rows no input is related to the target.
 
-    rows : on the host; sums : of a recipe without factors of the inputs
+    There are none where it is not known. Without folds 0 stands for the rows of all networks.
+
+    sums : of a recipe without factors of the inputs
     """
-    if sums is None or rows.count > MAX_ROWS_OF_RELATIONS:
-        return False
-    return not has_related_number(sums_of_inputs(rows.X, sums), rows, spec.widths[-1])
+    if sums is None or divided.rows.count > MAX_ROWS_OF_RELATIONS:
+        return frozenset()
+    validation = divided.validation
+    trainings: Iterable[LabeledRows] = [divided.rows]
+    if isinstance(validation, Sequence):
+        trainings = (divided.training_rows(fold) for fold in validation)
+    return frozenset(
+        number
+        for number, rows in enumerate(trainings)
+        if not has_related_number(sums_of_inputs(rows.X, sums), rows, spec.widths[-1])
+    )
 
 
 def signs_of_inputs(settings: TableSettings, encoder: object) -> tuple[int, ...]:

@@ -2,9 +2,9 @@
 
 Networks of a few hundred rows predict a target of noise worse than its mean or its frequencies do.
 Few validation rows alone do not show it: of tables with a weak effect the networks are worse than a
-constant on 25 validation rows in every third fit. So all rows are asked, too, whether some input is
-related to the target. Only where none is, and validation rows do not show that the networks predict
-better, the constant is predicted.
+constant on 25 validation rows in every third fit. So training rows are asked, too, whether some
+input is related to the target. Only where none is, and validation rows do not show that the
+networks predict better, the constant is predicted.
 """
 
 from collections.abc import Sequence
@@ -80,48 +80,21 @@ class Constants:
             constant = self._of(_targets_of(self.divided.rows, validation[fold].training))
         return numpy.tile(constant, (len(self._validation_rows(fold).Y), 1))
 
-    def are_beaten(self, folds: Sequence[int], held: Sequence[numpy.ndarray | None]) -> bool:
-        """Return whether validation rows show that networks predict better than constants.
-
-        It is True where too little is known: without outputs by choices of other rows, and where
-        rows have groups or times, since such rows say less.
-
-        folds : the number of the validation rows of each network
-        held : of each network the outputs of these rows, (rows, outputs), or None
-        """
+    @property
+    def have_groups(self) -> bool:
+        """Return whether the validation rows of folds have groups."""
         validation = self.divided.validation
-        if isinstance(validation, Sequence) and validation[0].groups is not None:
-            return True
-        gains, weights = [], []
-        for fold in sorted(set(folds)):
-            of_fold = [held[k] for k, other in enumerate(folds) if other == fold]
-            outputs = [one for one in of_fold if one is not None]
-            if len(outputs) < len(of_fold):
-                return True
-            rows = self._validation_rows(fold)
-            constants = self.of_validation_rows(fold)
-            gains.append(_losses(constants, rows) - _losses(numpy.mean(outputs, axis=0), rows))
-            weights.append(numpy.ones(len(rows.Y)) if rows.weight is None else rows.weight)
-        return _are_clearly_positive(numpy.concatenate(gains), numpy.concatenate(weights), MIN_GAIN)
+        return isinstance(validation, Sequence) and validation[0].groups is not None
 
-    def beat(self, folds: Sequence[int], held: Sequence[numpy.ndarray | None]) -> list[bool]:
-        """Return for each network whether a constant predicts its validation rows clearly better.
+    def gains(self, fold: int, outputs: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return how much smaller the losses of validation rows are than those of the constant.
 
-        It is False where too little is known, as in `are_beaten`. The arguments are the same.
+        outputs : (rows, outputs) of the rows of a fold
+        returns the gain and the weight of each row, both (rows,)
         """
-        validation = self.divided.validation
-        if isinstance(validation, Sequence) and validation[0].groups is not None:
-            return [False] * len(folds)
-        beat = []
-        for fold, outputs in zip(folds, held, strict=True):
-            if outputs is None:
-                beat.append(False)
-                continue
-            rows = self._validation_rows(fold)
-            losses = _losses(outputs, rows) - _losses(self.of_validation_rows(fold), rows)
-            weight = numpy.ones(len(losses)) if rows.weight is None else rows.weight
-            beat.append(bool(losses.any()) and _are_clearly_positive(losses, weight, MIN_HARM))
-        return beat
+        rows = self._validation_rows(fold)
+        gains = _losses(self.of_validation_rows(fold), rows) - _losses(outputs, rows)
+        return gains, numpy.ones(len(gains)) if rows.weight is None else rows.weight
 
     def _of(self, rows: LabeledRows) -> numpy.ndarray:
         """Return the constant of some rows: (outputs,)."""
@@ -170,7 +143,7 @@ def _losses(outputs: numpy.ndarray, rows: LabeledRows) -> numpy.ndarray:
     return ((outputs - rows.Y) ** 2).sum(axis=1) / 2
 
 
-def _are_clearly_positive(gains: numpy.ndarray, weight: numpy.ndarray, errors: float) -> bool:
+def are_clearly_positive(gains: numpy.ndarray, weight: numpy.ndarray, errors: float) -> bool:
     """Return whether the mean of gains is at least a number of standard errors above 0.
 
     gains, weight : (rows,)
