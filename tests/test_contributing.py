@@ -146,7 +146,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     skipped = shutil.ignore_patterns("__pycache__", "corpus", "_build", "generated", "auto_gallery")
     for folder in ("xpnet", "backends", "bench", "tests", "docs"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=skipped)
-    shutil.copy(ROOT / "pyproject.toml", copy)
+    for page in ("pyproject.toml", "ARCHITECTURE.md"):
+        shutil.copy(ROOT / page, copy)
     for page, file, number in NEW_FILES:
         (copy / file).write_text(blocks(page, "python")[number])
     for page in RECIPES:
@@ -211,9 +212,10 @@ def test_a_model_is_trained_from_the_new_format(tree: Path, tmp_path: Path) -> N
     assert losses[-1] < 0.3 < losses[0]
 
 
-def test_the_recipes_own_tests_pass(tree: Path) -> None:
+def test_the_recipes_own_tests_pass_and_those_of_the_rooms(tree: Path) -> None:
     tests = [file for _, file, _ in NEW_FILES if file.startswith("tests/")]
-    python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+    rooms = "tests/test_architecture.py"
+    python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, rooms)
 
 
 @pytest.mark.parametrize("page", [*RECIPES, "../../CONTRIBUTING.md"])

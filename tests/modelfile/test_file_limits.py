@@ -20,9 +20,9 @@ from xpnet.modelfile.encodings import column_kinds, opened_encodings, stored_enc
 from xpnet.modelfile.values import canonical, parse
 from xpnet.tabular.encodings.category import CategoryEncoding
 from xpnet.tabular.encodings.encoding import Encoding
+from xpnet.tabular.encodings.kinds import ENCODINGS
 from xpnet.tabular.encodings.level import LevelEncoding
 from xpnet.tabular.encodings.number import Difference, NumberEncoding
-from xpnet.tabular.encodings.table import ENCODINGS
 from xpnet.tabular.encodings.text import HASHES, TextEncoding
 
 SPEC = NetworkSpec((3, 2), ())

@@ -24,7 +24,7 @@ from xpnet.ops import ACTIVATIONS
 from xpnet.ops.activations import OnnxOperand
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.encodings.encoding import Encoding
-from xpnet.tabular.encodings.table import indices_by_class
+from xpnet.tabular.encodings.kinds import indices_by_class
 
 MAX_STRING_BYTES = 4095
 """Length in bytes of the longest string literal that each compiler of C99 must take; longer text is

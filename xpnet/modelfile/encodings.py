@@ -8,7 +8,7 @@ import numpy
 from xpnet.modelfile.container import Tensor
 from xpnet.modelfile.values import typed
 from xpnet.tabular.encodings.encoding import Encoding
-from xpnet.tabular.encodings.table import ENCODINGS
+from xpnet.tabular.encodings.kinds import ENCODINGS
 
 StoredEntry: TypeAlias = dict[str, Any]
 """A JSON object of a file."""

@@ -24,7 +24,7 @@ from xpnet.modelfile.values import check_unicode
 from xpnet.ops import ACTIVATIONS
 from xpnet.ops.activations import OnnxOperand
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.encodings.table import indices_by_class
+from xpnet.tabular.encodings.kinds import indices_by_class
 
 if TYPE_CHECKING:
     from onnx import GraphProto

@@ -33,7 +33,7 @@ from xpnet.tabular.refinement import (
 from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import UNLINKED, RowLinks, links_of
-from xpnet.tabular.rows.encoding import encode_and_divide, encode_and_divide_new
+from xpnet.tabular.rows.encode_and_divide import encode_and_divide, encode_and_divide_new
 from xpnet.tabular.rows.fit_rows import (
     CountedRows,
     TargetCoding,

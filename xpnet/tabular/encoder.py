@@ -34,9 +34,8 @@ from xpnet.tabular.columns.records import ColumnKind, Table
 from xpnet.tabular.encodings.column_fit import ColumnFit, choose_scaling
 from xpnet.tabular.encodings.encoding import Encoding, UnusualValues
 from xpnet.tabular.encodings.encoding_target import encoding_target
-from xpnet.tabular.encodings.table import indices_by_class
-from xpnet.tabular.encodings.target_means import ColumnMeans
-from xpnet.tabular.encodings.training_inputs import InputMeans, TrainingInputs
+from xpnet.tabular.encodings.kinds import indices_by_class
+from xpnet.tabular.encodings.target_means import ColumnMeans, InputMeans, TrainingInputs
 from xpnet.tabular.rows.division import links_of
 from xpnet.typing import ArrayLike, TableLike
 

@@ -1,6 +1,6 @@
 """Inputs that a column becomes: one file for each kind of column, and the statistics of targets.
 
-``encoding``         the protocol of all encodings; ``table``: all kinds of them, by their names
+``encoding``         the protocol of all encodings; ``kinds``: all of them, by their names
 ``number``           numbers and the parts of timestamps; ``number_fit``: their scales and bins
 ``category``         categories
 ``level``            numbers that name things
@@ -11,5 +11,4 @@
 ``target_means``     mean targets of the values of a column, by other rows
 ``value_effect``     how alike the targets of one value are, by which mean targets are shrunk
 ``other_columns``    what the other columns of a table predict of the target
-``training_inputs``  the encoded rows of a fit, whose mean targets depend on the training rows
 """

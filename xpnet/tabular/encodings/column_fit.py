@@ -23,6 +23,7 @@ from xpnet.tabular.encodings.differences import (
 )
 from xpnet.tabular.encodings.encoding import Encoding
 from xpnet.tabular.encodings.encoding_target import Target
+from xpnet.tabular.encodings.kinds import ENCODINGS
 from xpnet.tabular.encodings.level import (
     columns_with_levels,
     distinct_levels,
@@ -38,7 +39,6 @@ from xpnet.tabular.encodings.number import (
 )
 from xpnet.tabular.encodings.number_fit import Scaling, fit_numbers
 from xpnet.tabular.encodings.other_columns import OtherColumns, fit_other_columns
-from xpnet.tabular.encodings.table import ENCODINGS
 from xpnet.tabular.encodings.target_means import ColumnMeans
 from xpnet.tabular.encodings.text import fit_text
 from xpnet.tabular.encodings.value_effect import correlation_of

@@ -3,7 +3,7 @@
 An encoding is a frozen dataclass of numbers, texts and arrays. It is fitted by a function of its
 own file, and it is so simple (affine, clip, look up) that another runtime can repeat it. The rest
 of the library asks an encoding only what ``Encoding`` declares here: its outputs, its entry in a
-model file, and its form in an ONNX graph and in C. ``xpnet.tabular.encodings.table`` lists all
+model file, and its form in an ONNX graph and in C. ``xpnet.tabular.encodings.kinds`` lists all
 kinds.
 """
 

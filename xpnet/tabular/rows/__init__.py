@@ -1,12 +1,13 @@
 """Rows of a fit: those to train on and those to validate on, encoded and placed on a backend.
 
-``fit_rows``      the rows whose weight is not 0, with their targets; ``coded_labels``: of classes
-``file_rows``     the rows of a data file as a table
-``division``      folds and parts of rows, by groups and times
-``encoding``      encodes the rows of a fit, and divides them; ``divided_rows``: what it returns
-``large_tables``  the same some thousand rows at a time; ``sparse_rows``: as sparse matrices
-``network_rows``  the rows of one network, where it computes
-``held_parts``    validation rows, predicted by choices that they have had no part in
-``constant``      the constant that predicts best where a table tells nothing of its target;
-                  ``constant_choice``: whether it is predicted, by rows and by others of them
+``fit_rows``           the rows whose weight is not 0, with their targets
+``coded_labels``       the labels of classes as indices
+``file_rows``          the rows of a data file as a table
+``division``           folds and parts of rows, by groups and times
+``encode_and_divide``  the rows of a fit, encoded and divided; ``divided_rows``: the result
+``large_tables``       the same some thousand rows at a time; ``sparse_rows``: as sparse matrices
+``network_rows``       the rows of one network, where it computes
+``held_parts``         validation rows, predicted by choices that they have had no part in
+``constant``           the constant that predicts best where a table tells nothing of its target
+``constant_choice``    whether it is predicted, by rows and by others of them
 """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from xpnet.tabular.encodings.training_inputs import InputMeans
+from xpnet.tabular.encodings.target_means import InputMeans
 from xpnet.tabular.rows.division import Fold
 from xpnet.training import LabeledRows
 

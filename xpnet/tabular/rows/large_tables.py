@@ -24,7 +24,7 @@ from xpnet.models.inputs import is_host
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.encodings.column_fit import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
-from xpnet.tabular.encodings.training_inputs import InputMeans
+from xpnet.tabular.encodings.target_means import InputMeans
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import check_groups, split_off_rows
 from xpnet.tabular.rows.file_rows import FileRows
