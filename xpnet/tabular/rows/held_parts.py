@@ -30,8 +30,8 @@ their losses says nothing of new rows."""
 MAX_ROWS = 1000
 """Number of validation rows up to which they are divided. The choices among more rows lower their
 own loss by less than 0.2 %."""
-MIN_LOGARITHM_OF = 1e-30
-"""Smallest probability or mean whose logarithm is taken."""
+MIN_MEAN = 1e-30
+"""Smallest predicted mean whose logarithm is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +67,8 @@ class HeldParts:
     def losses_of_parts(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return the sum of the losses of the rows of each part, by their weights: (parts,)."""
         outputs = outputs.astype(numpy.float64)
-        if self.spec.loss in CLASS_LOSSES and self.Y.ndim == 2:
+        if self.spec.loss in CLASS_LOSSES:
             losses = self.weight * log_losses(outputs.mean(axis=0), self.Y)
-        elif self.Y.ndim == 1:
-            of_labels = outputs.mean(axis=0)[numpy.arange(len(self.Y)), self.Y]
-            losses = -self.weight * numpy.log(of_labels.clip(MIN_LOGARITHM_OF))
         elif self.spec.loss == "squared_error":
             losses = self.weight * ((outputs - self.Y) ** 2).mean(axis=0).sum(axis=1) / 2
         else:
@@ -85,7 +82,7 @@ class HeldParts:
     def _losses_by_operation(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return the loss of each row by the loss in ``xpnet.ops``, times its weight: (rows,)."""
         if OUTPUT_ACTIVATIONS[self.spec.loss] == "exp":
-            outputs = numpy.log(outputs.clip(MIN_LOGARITHM_OF))
+            outputs = numpy.log(outputs.clip(MIN_MEAN))
         members, rows, width = outputs.shape
         Y = numpy.broadcast_to(self.Y, outputs.shape).reshape(members * rows, width)
         loss = getattr(ops, self.spec.loss)
