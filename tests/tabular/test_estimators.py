@@ -423,7 +423,14 @@ def test_a_quality_sets_what_the_user_leaves_open(number: int) -> None:
     ],
 )
 def test_batches_grow_with_the_rows(model: Any, rows: int, size: int) -> None:
-    assert model._settings().batch_size_of(rows) == size
+    """Whatever else the networks are."""
+    x = numpy.arange(float(rows))
+    sizes: list[int] = []
+    small = {"networks": 1, "members": 1, "hidden_layer_sizes": (2,), "max_iter": 1}
+    clone(model).set_params(**small, encoder=StandardScaler(), refit=False).fit(
+        x[:, None], x % 2, callbacks=[lambda training: sizes.append(training.batches.batch_size)]
+    )
+    assert sizes == [size]
 
 
 @pytest.mark.parametrize("quality", [0, 6, 2.5, "best"])

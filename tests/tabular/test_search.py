@@ -9,9 +9,11 @@ from typing import Any
 import numpy
 import pandas
 import pytest
+from sklearn.base import is_regressor
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
+from xpnet.optimizers import AdamW
 from xpnet.tabular.ensemble import ensemble, network_training, recipe
 from xpnet.tabular.ensemble.blending import PredictedRows, best_together
 from xpnet.tabular.ensemble.ensemble import Ensemble
@@ -41,11 +43,11 @@ SMALL: dict[str, Any] = {"quality": 5, "members": 2, "max_iter": 2, "random_stat
 
 def encoded(model: Any) -> tuple[Any, LabeledRows, recipe.Recipe]:
     """Return the fitted encoder, the encoded rows and the recipe of a model."""
-    y = NUMBERS if model._task == "regression" else numpy.unique(LABELS, return_inverse=True)[1]
+    y = NUMBERS if is_regressor(model) else numpy.unique(LABELS, return_inverse=True)[1]
     encoder = model.new_encoder(0)
     X = encoder.fit_transform(TABLE, y)
-    rows = LabeledRows(X, y[:, None] if model._task == "regression" else y)
-    outputs = 1 if model._task == "regression" else 2
+    rows = LabeledRows(X, y[:, None] if is_regressor(model) else y)
+    outputs = 1 if is_regressor(model) else 2
     made = recipe.make_recipe(
         model._settings(),
         encoder,
@@ -132,7 +134,8 @@ def test_networks_take_settings_in_turn(trained: Any, kind: Any, y: Any) -> None
     # A file describes all networks at once.
     specs = {replace(network.spec, seed=0) for network in model.networks_}
     assert len(specs) == 1
-    assert specs.pop().rule == model._settings().rule
+    decay = QUALITIES[4].label_decay if kind is TabularClassifier else QUALITIES[4].number_decay
+    assert specs.pop().rule == AdamW(weight_decay=decay).rule
 
 
 @pytest.mark.parametrize(("kind", "y"), CASES)
