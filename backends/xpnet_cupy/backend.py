@@ -75,9 +75,8 @@ class CupyBackend:
         does not fit.
         """
         what = f"An array of {getattr(data, 'nbytes', 0) / 2**20:,.1f} MiB"
-        free_pool = self._cupy.get_default_memory_pool().free_all_blocks
         with self.on_device(), cuda.fitting(what, "fewer rows"):
-            return cuda.retried(lambda: self._converted(data, dtype), free_pool)
+            return self._converted(data, dtype)
 
     def to_numpy(self, array: Array) -> numpy.ndarray:
         """Return a copy on the host."""

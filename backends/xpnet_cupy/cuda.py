@@ -136,8 +136,7 @@ def fitting(what: str, remedy: str) -> Iterator[None]:
     except MemoryError as error:
         raise DeviceMemoryError(
             f"{what} must fit into the device's memory: {error}. "
-            f"Use {remedy} or float32, or delete arrays and call "
-            "cupy.get_default_memory_pool().free_all_blocks()."
+            f"Use {remedy} or float32, or delete arrays on the device."
         ) from error
 
 

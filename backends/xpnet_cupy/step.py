@@ -85,10 +85,8 @@ class CudaStep(PrefetchedOrders, WeightedEpochs):
         self.spec, self.launcher, self._on_device = spec, launcher, on_device
         self._prefetched: PrefetchedOrder | None = None
         with self._memory(f"A network of widths {spec.widths}"), launcher.stream():
-            network, inference = cuda.retried(
-                lambda: (NetworkMemory(spec, backend, launcher), EpochMemory(launcher)),
-                launcher.release_memory,
-            )
+            network = NetworkMemory(spec, backend, launcher)
+            inference = EpochMemory(launcher)
         self._network = network
         self._training_runs = Runs(spec, launcher, network, network)
         self._inference_runs = Runs(spec, launcher, network, inference)

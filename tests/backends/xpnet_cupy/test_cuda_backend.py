@@ -125,7 +125,7 @@ class TestArrays:
         assert adopted == [column]
 
     def test_out_of_memory_names_the_size_and_a_remedy(self, backend: CupyBackend) -> None:
-        message = "1.0 MiB must fit.*allocating 1,048,576 bytes.*free_all_blocks"
+        message = "1.0 MiB must fit.*allocating 1,048,576 bytes.*delete arrays"
         with cupy.pool.limited(0), pytest.raises(DeviceMemoryError, match=message):
             backend.asarray(np.ones(1 << 17))
 

@@ -534,7 +534,7 @@ class TestOutOfMemory:
 
     @pytest.mark.parametrize("kind", ["array", "network", "state"])
     def test_free_memory_of_the_pool_makes_room(self, backend: CupyBackend, kind: str) -> None:
-        """At a limit of its pool CuPy does not give free memory of other sizes back by itself."""
+        """CuPy gives free memory of other sizes back by itself, at a limit of its pool, too."""
         spec, X, Y = spec_and_data("float32")
         step, other = backend.compile_step(spec), backend.compile_step(spec)
         step.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=5)

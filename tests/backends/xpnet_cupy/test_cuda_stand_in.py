@@ -69,18 +69,34 @@ def test_freed_memory_is_the_next_arrays_of_its_stream() -> None:
     assert following.data.ptr == address and np.isnan(following.get()).all()
 
 
-def test_a_limit_is_of_all_that_the_pool_holds_and_frees_nothing_by_itself() -> None:
+def test_a_limit_is_of_all_that_the_pool_holds() -> None:
+    """At the limit the pool gives free memory back, and what a garbage collection frees."""
     with cupy.pool.limited(4096):
         kept, freed = cupy.empty(256), cupy.empty(256)
         with pytest.raises(OutOfMemoryError, match=r"allocating 2,048 bytes .* limit set to"):
             cupy.empty(256)
         del freed
         following = cupy.empty(256)  # takes the memory that is free
-        del kept, following
-        with pytest.raises(OutOfMemoryError):
-            cupy.empty(512)
-        cupy.get_default_memory_pool().free_all_blocks()
+        del kept
+        cycle = [following]
+        cycle.append(cycle)  # type: ignore[arg-type]
+        del following, cycle
         assert cupy.empty(512).nbytes == 4096
+
+
+def test_free_memory_is_given_back_on_the_current_device_alone() -> None:
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    with Device(1):
+        pool.free_all_blocks()
+        array = cupy.empty(256)
+    held = pool.total_bytes()
+    del array
+    pool.free_all_blocks()
+    assert pool.total_bytes() == held
+    with Device(1):
+        pool.free_all_blocks()
+    assert pool.total_bytes() == held - 2048
 
 
 def _module() -> Any:

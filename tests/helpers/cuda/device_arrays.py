@@ -6,6 +6,7 @@ has wrong numbers.
 """
 
 import ctypes
+import gc
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from weakref import finalize
 
 import numpy as np
 
-from helpers.cuda.streams import COUNT, Device, current, default_stream
+from helpers.cuda.streams import Device, current, default_stream
 
 GARBAGE = 255
 """The value of bytes that nobody has written: NaN in floats, -1 in integers."""
@@ -34,12 +35,12 @@ class OutOfMemoryError(MemoryError):
 
 
 class Pool:
-    """cupy.cuda.MemoryPool: memory that is given back belongs to the next array of about its size,
-    on the same device and stream.
+    """cupy.cuda.MemoryPool of CuPy 14: memory that is given back belongs to the next array of about
+    its size, on the same device and stream.
 
     limit : of the bytes that it holds, free or not; 0 for none
     used : bytes of the arrays that live; held : those and the free ones, of all devices
-    emptied : how often the free memory was given back to the driver
+    emptied : how often somebody had the free memory given back to the driver
     freed_in_captures : how often memory of a stream was given back during a capture of that stream
     """
 
@@ -64,14 +65,25 @@ class Pool:
         return memory
 
     def _from_driver(self, size: int) -> Any:
-        """New memory. CuPy frees nothing where that would exceed the limit."""
-        if self.limit and self.held + size > self.limit:
+        """New memory. Where it would exceed the limit, the free memory of the device is given back
+        first, and once more after a garbage collection.
+        """
+        if self._exceeds_limit(size):
+            self._free_blocks()
+        if self._exceeds_limit(size):
+            gc.collect()
+            self._free_blocks()
+        if self._exceeds_limit(size):
             raise OutOfMemoryError(
                 f"Out of memory allocating {size:,} bytes (allocated so far: {self.held:,} bytes, "
                 f"limit set to: {self.limit:,} bytes)"
             )
         self.held += size
         return _aligned(size)
+
+    def _exceeds_limit(self, size: int) -> bool:
+        """Whether the pool may not take so many bytes more from the driver."""
+        return 0 < self.limit < self.held + size
 
     def give_back(self, memory: "Memory") -> None:
         """Keep memory for the next array; the device may still read it."""
@@ -102,16 +114,19 @@ class Pool:
         return self.held
 
     def free_all_blocks(self) -> None:
-        """Give the free memory back to the driver, once the devices have done all work."""
+        """Give the free memory of the current device back to the driver."""
         self.emptied += 1
-        for number in range(COUNT):
-            Device(number).finish()
-        for free in self._free.values():
-            for items in free:
+        self._free_blocks()
+
+    def _free_blocks(self) -> None:
+        """Give the free memory of the current device back, once the device has done all work."""
+        device = Device()
+        device.finish()
+        for arena in [arena for arena in self._free if arena[0] == device.id]:
+            for items in self._free.pop(arena):
                 items.fill(GARBAGE)
-            self._of_driver += free
-        self._free.clear()
-        self.held = self.used
+                self._of_driver.append(items)
+                self.held -= items.size
 
 
 def _aligned(size: int) -> Any:
