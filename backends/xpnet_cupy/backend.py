@@ -30,6 +30,11 @@ MAX_MEMBERS = 65_535
 takes no more along y.
 """
 
+INITIALIZATION_ERROR = 3
+"""cudaErrorInitializationError: each call of CUDA in a process that was forked from one that has
+used it (CUDA programming guide, Initialization).
+"""
+
 _CUDA_DEVICES = (2, 13)
 """DLPack's device types for memory on a GPU, and for memory that moves there by itself."""
 
@@ -184,19 +189,14 @@ def usable_cupy() -> Any:
             f"Backend cupy needs CuPy, which cannot be imported: {error}. Install it with "
             "pip install 'xpnet[cuda13]' (CUDA 13) or 'xpnet[cuda12]' (CUDA 12)."
         ) from error
-    if not cupy.cuda.is_available():
-        try:
-            outcome = f"the driver reports {cupy.cuda.runtime.getDeviceCount()} devices"
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            outcome = f"CUDA says {error}"
-        raise BackendError(
-            f"Backend cupy needs an NVIDIA GPU with its driver; {outcome}. "
-            "Install or update the driver (nvidia-smi must list the card), or use backend='numba'."
-        )
+    _check_driver(cupy)
     _check_libraries(cupy)
     _user.setdefault("process", os.getpid())
     return cupy
 
+
+_SPAWN = "Start processes by multiprocessing.get_context('spawn')."
+"""What to do in place of a fork."""
 
 _user: dict[str, int] = {}
 """The number of the process that made the first backend, which began to use the GPU."""
@@ -207,9 +207,33 @@ def _check_process() -> None:
     if _user.get("process", os.getpid()) != os.getpid():
         raise BackendError(
             "Backend cupy must be used by the process that began to use the GPU; this one was "
-            "forked from it, and CUDA does not work here. Start processes by "
-            "multiprocessing.get_context('spawn')."
+            f"forked from it, and CUDA does not work here. {_SPAWN}"
         )
+
+
+def _check_driver(cupy: ModuleType) -> None:
+    """Raise BackendError where CUDA finds no device.
+
+    CuPy's ``is_available`` keeps its answer, also for processes that are forked later, and CuPy
+    itself may have used the GPU before the fork: so CUDA is asked each time.
+    """
+    cause: Exception | None = None
+    remedy = "Install or update the driver (nvidia-smi must list the card), or use backend='numba'."
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+        if count:
+            return
+        outcome = f"the driver reports {count} devices"
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        outcome, cause = f"CUDA says {error}", error
+        if error.status == INITIALIZATION_ERROR:
+            remedy = (
+                "It says so in a process that was forked from one that used the GPU; if this one "
+                f"was: {_SPAWN} Otherwise: {remedy}"
+            )
+    raise BackendError(
+        f"Backend cupy needs an NVIDIA GPU with its driver; {outcome}. {remedy}"
+    ) from cause
 
 
 def _check_libraries(cupy: ModuleType) -> None:

@@ -35,6 +35,9 @@ difference to 2^31 at once, so that none becomes negative behind the last item.
 INVALID_CAPTURE = 901
 """cudaErrorStreamCaptureInvalidated."""
 
+IMPLICIT_CAPTURE = 906
+"""cudaErrorStreamCaptureImplicit."""
+
 KERNELS = read_kernels(cuda.SOURCE)
 """The parameters of each kernel, in order."""
 
@@ -194,11 +197,7 @@ class Launcher:
         graph, and nothing could wait for them.
         """
         lane, caller = self.lane, self.cupy.cuda.get_current_stream()
-        if caller.is_capturing():
-            raise InputError(
-                "A network must be used on a stream that is not captured; the current stream is. "
-                "Train and predict outside of the capture: xpnet has CUDA graphs of its own."
-            )
+        self._check_not_captured(caller)
         with lane.lock:
             lane.stream.wait_event(caller.record())
             try:
@@ -206,6 +205,24 @@ class Launcher:
                     yield lane
             finally:
                 caller.wait_event(lane.stream.record())
+
+    def _check_not_captured(self, stream: cuda.Stream) -> None:
+        """Raise InputError where a stream is captured, or is the default stream and waits for one
+        that is.
+        """
+        try:
+            if not stream.is_capturing():
+                return
+            problem = "the current stream is"
+        except self.cupy.cuda.runtime.CUDARuntimeError as error:
+            if error.status != IMPLICIT_CAPTURE:
+                raise
+            problem = "the default stream is current, and waits for another blocking stream that is"
+        raise InputError(
+            f"A network must be used on a stream that is not captured; {problem}. "
+            "Train and predict outside of the capture, or capture a stream with "
+            "non_blocking=True: xpnet has CUDA graphs of its own."
+        )
 
     def address(self, array: Any) -> int:
         """Return the address of the first item of an array on the device, or of one in ``pinned``

@@ -49,6 +49,7 @@ PRECISIONS = (
     ("float32", "bf16"),
     ("float64", "fp64"),
 )
+SPLITK_NUM, REDUCTION_SCHEME = 2, 3  # cublasLtMatmulAlgoConfigAttributes_t
 ALGORITHMS = 16
 """Number of cuBLASLt's recommendations that are compared."""
 SLOWER = 1.3
@@ -519,6 +520,17 @@ def captures_by_others(small: bool) -> Iterator[str]:
     yield f"in a capture by the user: {refusal or 'nothing was said'}"
     if not refusal or not np.array_equal(cupy.asnumpy(step.forward(X)), wanted):
         raise Differs("the step is not usable after a capture by the user")
+    blocking = cupy.cuda.Stream()
+    blocking.begin_capture()
+    try:
+        step.forward(X)
+        refusal = ""
+    except xpnet.InputError as error:
+        refusal = str(error)
+    blocking.end_capture()
+    yield f"while a blocking stream is captured: {refusal or 'nothing was said'}"
+    if not refusal or not np.array_equal(cupy.asnumpy(step.forward(X)), wanted):
+        raise Differs("the step is not usable after the capture of a blocking stream")
     is_over, refused = threading.Event(), 0
 
     def wait() -> None:
@@ -546,6 +558,103 @@ def captures_by_others(small: bool) -> Iterator[str]:
     yield f"{refused} waits were refused"
     if not np.array_equal(*ends):
         raise Differs("the parameters are other ones where a thread waits for the device")
+
+
+class NotedAlgorithm(CublasLt):
+    """A handle that notes how the recommended algorithm splits sums."""
+
+    noted = ""
+
+    def recommended(self, arguments: tuple[Any, ...]) -> Any:
+        algorithm = super().recommended(arguments)
+        if algorithm is not None:
+            values = []
+            for attribute in (SPLITK_NUM, REDUCTION_SCHEME):
+                value, written = ctypes.c_int32(), ctypes.c_size_t()
+                self.call(
+                    "cublasLtMatmulAlgoConfigGetAttribute",
+                    ctypes.byref(algorithm),
+                    ctypes.c_int(attribute),
+                    ctypes.byref(value),
+                    ctypes.c_size_t(ctypes.sizeof(value)),
+                    ctypes.byref(written),
+                )
+                values.append(value.value)
+            self.noted = "split into {}, reduction scheme {}".format(*values)
+        return algorithm
+
+
+def long_sums(small: bool) -> Iterator[str]:
+    """Weight gradients of many rows, again and again, while another stream computes."""
+    changed = []
+    sizes = FEW_SHAPES[:1] if small else ((60_000, 64, 32), (20_000, 784, 10))
+    other = cupy.cuda.Stream(non_blocking=True)
+    with other:
+        busy = cupy.ones((64, 64) if small else (2048, 2048), dtype="float32")
+    for dtype, precision in PRECISIONS:
+        launcher = Launcher(cupy, dtype, precision)
+        for shape in sizes:
+            for case in product_cases(shape, dtype):
+                if case.name not in ("none", "bgrada"):
+                    continue
+                several = f"{precision} {shape} {case.name}"
+                noted, count = outcomes_of(launcher, case, 3 if small else 50, other, busy)
+                yield f"{several}: {noted}, {count} outcomes"
+                changed += [several] * (count > 1)
+    if changed:
+        raise Differs(f"other bits in {', '.join(changed)}")
+
+
+def outcomes_of(
+    launcher: Launcher, case: ProductCase, times: int, other: Any, busy: Any
+) -> tuple[str, int]:
+    """How a product splits its sums, and how many outcomes it has.
+
+    busy : a matrix that is multiplied on the stream ``other`` meanwhile
+    """
+    found = set()
+    with launcher.stream() as lane:
+        lt = NotedAlgorithm(lane.lt.library, lane.lt.stream, lane.lt.workspace)
+        arrays = (*case.factors, case.out)
+        matrices = [Matrix(launcher.address(array), array.shape) for array in arrays]
+        vector = 0 if case.vector is None else launcher.address(case.vector)
+        launch = lt.prepare(case.product, launcher.precision, matrices, vector)
+        if launch is None:
+            return "no such product", 0
+        for _ in range(times):
+            with other:
+                busy = busy + busy
+            launch()
+            lane.stream.synchronize()
+            results = [case.out] if case.vector is None else [case.out, case.vector]
+            found.add(b"".join(cupy.asnumpy(array).tobytes() for array in results))
+    return lt.noted, len(found)
+
+
+FORKS = """import os, sys
+import cupy
+cupy.zeros(1)
+child = os.fork()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+import xpnet
+try:
+    xpnet.get_backend("cupy").asarray([1.0])
+    print("nothing", flush=True)
+except Exception as error:
+    print(f"{type(error).__name__}: {error}", flush=True)
+os._exit(0)
+"""
+
+
+def forks(small: bool) -> Iterator[str]:
+    """What the backend says in a forked process, where CuPy was used before the fork."""
+    stand_in = ["-m", "helpers.cuda.cupy_on_host"] if ON_A_HOST else []
+    command = [sys.executable, "-W", "ignore", *stand_in, "-c", FORKS]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    yield f"it says: {ended.stdout.strip() or ended.stderr[-300:]}"
+    if "spawn" not in ended.stdout:
+        raise Differs("a forked process is not told to be started by spawn")
 
 
 CHECKS = (
@@ -638,6 +747,18 @@ CHECKS = (
         "a training ends with an error of CUDA because of what other threads do",
         "`Launcher.stream` and `Launcher.capture` in launcher.py",
         captures_by_others,
+    ),
+    Check(
+        "a product has the same bits each time, however cuBLASLt splits its sum",
+        "a promise of README.md is broken for batches of many rows",
+        "`_offered` in cublaslt.py: exclude the reduction scheme that is told (1 is in place)",
+        long_sums,
+    ),
+    Check(
+        "CUDA tells a forked process of an initialization error",
+        "a forked process that uses xpnet ends with an error of CUDA that names no remedy",
+        "`_check_driver` in backend.py",
+        forks,
     ),
 )
 

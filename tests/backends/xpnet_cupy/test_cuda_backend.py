@@ -66,7 +66,6 @@ class TestMissing:
         def count() -> int:
             raise CudaError(35)
 
-        monkeypatch.setattr(cupy.cuda, "is_available", lambda: False)
         monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", count)
         with pytest.raises(BackendError, match="NVIDIA GPU.*status 35.*nvidia-smi"):
             CupyBackend()

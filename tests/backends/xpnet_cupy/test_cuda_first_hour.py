@@ -211,7 +211,7 @@ def test_the_rehearsal_counts_launches_and_sees_the_card(tmp_path: Path) -> None
     subprocess.run([*command, *parts], check=True, capture_output=True, timeout=500)
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "a host, cuda:0 of 2" in report and "left out: it needs a card" in report
-    assert "DIFFERS" not in report and "check 15 ok" in report
+    assert "DIFFERS" not in report and "check 17 ok" in report
     # Eight nodes a batch; one before the first, one after the last.
     graphs = ("8 batches: 65 nodes", "8 batches: 64 nodes", "4 batches: 33 nodes")
     assert (

@@ -398,8 +398,12 @@ class TestResources:
             del fresh
             gc.collect()
             if count == 1:
-                used, captured = cupy.pool.used, Graph.made
-        assert (cupy.pool.used, Graph.made, len(step._training_runs.works)) == (used, captured, 1)
+                used, captured = cupy.pool.used_bytes(), Graph.made
+        assert (cupy.pool.used_bytes(), Graph.made, len(step._training_runs.works)) == (
+            used,
+            captured,
+            1,
+        )
 
 
 class TestOutOfMemory:

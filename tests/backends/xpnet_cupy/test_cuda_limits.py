@@ -352,6 +352,21 @@ def test_a_capture_of_the_users_stream_takes_no_network_in(backend: CupyBackend,
     np.testing.assert_allclose(step.forward(X).get(), wanted, rtol=1e-12)
 
 
+def test_a_capture_of_another_stream_that_blocks_the_default_one_is_told(
+    backend: CupyBackend,
+) -> None:
+    """CuPy's ``Stream()`` blocks: of the default stream CUDA says nothing but an error then."""
+    spec, stream = NetworkSpec((7, 6, 4), ("relu",)), Stream()
+    step, reference = with_reference(backend.compile_step(spec))
+    host = data(spec, "indices")
+    X = backend.asarray(host[0])
+    stream.begin_capture()
+    with pytest.raises(InputError, match="default stream is current.*capture"):
+        step.forward(X)
+    stream.end_capture()
+    np.testing.assert_allclose(step.forward(X).get(), reference.forward(host[0]), rtol=1e-12)
+
+
 def test_memory_of_a_step_is_not_the_next_arrays_of_the_stream_it_was_made_on(
     backend: CupyBackend,
 ) -> None:
@@ -461,13 +476,18 @@ import os, sys
 import numpy as np
 from helpers.cuda import cupy_on_host
 with cupy_on_host.installed():
+    import cupy
     from xpnet import BackendError, get_backend
     from xpnet_cupy import CupyBackend
-    backend = get_backend("cupy")
+    if sys.argv[1] == "xpnet":
+        asarray = get_backend("cupy").asarray
+    else:
+        cupy.zeros(3)
+        asarray = lambda array: get_backend("cupy").asarray(array)
     child = os.fork()
     if not child:
         reasons = []
-        for use in (lambda: backend.asarray(np.ones(2)), CupyBackend):
+        for use in (lambda: asarray(np.ones(2)), CupyBackend):
             try:
                 use()
             except BackendError as error:
@@ -477,10 +497,13 @@ with cupy_on_host.installed():
 """
 
 
-def test_a_forked_process_is_told_why_it_cannot_use_the_card() -> None:
-    """CUDA answers with "initialization error" there."""
+@pytest.mark.parametrize("user", ["xpnet", "cupy"])
+def test_a_forked_process_is_told_why_it_cannot_use_the_card(user: str) -> None:
+    """CUDA answers with "initialization error" there, whether xpnet or only CuPy has used it before
+    the fork.
+    """
     environment = with_helpers(os.environ, *filter(None, sys.path))
-    command = [sys.executable, "-W", "ignore", "-c", FORKED]
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, user]
     ended = subprocess.run(
         command, check=False, env=environment, capture_output=True, text=True, timeout=600
     )

@@ -147,13 +147,13 @@ def test_an_order_is_kept_as_long_as_the_device_may_read_it(
 def test_orders_take_one_more_stream_and_what_is_told_and_left_pinned_memory() -> None:
     fit()
     gc.collect()
-    streams, used, pinned = Stream.made, cupy.pool.used, PINNED.used()
+    streams, used, pinned = Stream.made, cupy.pool.used_bytes(), PINNED.used()
     step, _ = fit()
     # Of trainings, and of predictions and losses.
     assert Stream.made == streams and PINNED.used() - pinned == 2 * 8 * (12 + 4)
     del step
     gc.collect()
-    assert cupy.pool.used - used < 1 << 16 and PINNED.used() == pinned
+    assert cupy.pool.used_bytes() - used < 1 << 16 and PINNED.used() == pinned
 
 
 class TestMistakes:

@@ -90,13 +90,13 @@ def test_free_memory_is_given_back_on_the_current_device_alone() -> None:
     with Device(1):
         pool.free_all_blocks()
         array = cupy.empty(256)
-    held = pool.total_bytes()
-    del array
+        del array
+        held = pool.total_bytes()
     pool.free_all_blocks()
-    assert pool.total_bytes() == held
     with Device(1):
+        assert pool.total_bytes() == held
         pool.free_all_blocks()
-    assert pool.total_bytes() == held - 2048
+        assert pool.total_bytes() == held - 2048
 
 
 def _module() -> Any:

@@ -34,13 +34,13 @@ from helpers.cuda.device_arrays import (
 )
 from helpers.cuda.host import build, build_cublaslt, run_kernel
 from helpers.cuda.streams import (
-    COUNT,
     CudaError,
     Device,
     Event,
     Failing,
     Stream,
     answer,
+    count_devices,
     current,
 )
 
@@ -172,7 +172,6 @@ def _free_and_total() -> tuple[int, int]:
 cupy: Any = Cupy()
 cupy.__spec__ = ModuleSpec("cupy", None)  # who looks for the package finds it
 cupy.cuda = SimpleNamespace(
-    is_available=lambda: True,
     Device=Device,
     Stream=Stream,
     Event=Event,
@@ -185,7 +184,7 @@ cupy.cuda = SimpleNamespace(
     nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
     runtime=SimpleNamespace(
         CUDARuntimeError=CudaError,
-        getDeviceCount=lambda: COUNT,
+        getDeviceCount=count_devices,
         getDeviceProperties=lambda device: {"name": b"a host", "major": 8, "minor": 0},
         memGetInfo=_free_and_total,
         driverGetVersion=lambda: 13010,

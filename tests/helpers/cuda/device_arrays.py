@@ -18,7 +18,7 @@ from weakref import finalize
 
 import numpy as np
 
-from helpers.cuda.streams import Device, current, default_stream
+from helpers.cuda.streams import COUNT, Device, current, default_stream
 
 GARBAGE = 255
 """The value of bytes that nobody has written: NaN in floats, -1 in integers."""
@@ -36,17 +36,17 @@ class OutOfMemoryError(MemoryError):
 
 class Pool:
     """cupy.cuda.MemoryPool of CuPy 14: memory that is given back belongs to the next array of about
-    its size, on the same device and stream.
+    its size, on the same device and stream. Numbers of bytes and the limit are those of the current
+    device.
 
-    limit : of the bytes that it holds, free or not; 0 for none
-    used : bytes of the arrays that live; held : those and the free ones, of all devices
     emptied : how often somebody had the free memory given back to the driver
     freed_in_captures : how often memory of a stream was given back during a capture of that stream
     """
 
-    limit = used = held = emptied = freed_in_captures = 0
+    emptied = freed_in_captures = 0
 
     def __init__(self) -> None:
+        self._limit, self._used, self._held = [0] * COUNT, [0] * COUNT, [0] * COUNT
         self._free: dict[Any, list[Any]] = defaultdict(list)
         self._of_driver: list[Any] = []  # who still uses it must get wrong numbers, not crash
 
@@ -61,7 +61,7 @@ class Pool:
         if stream.capture is None:
             items = memory.items
             stream.ask(lambda: items.fill(GARBAGE))
-        self.used += rounded
+        self._used[stream.device] += rounded
         return memory
 
     def _from_driver(self, size: int) -> Any:
@@ -75,43 +75,45 @@ class Pool:
             self._free_blocks()
         if self._exceeds_limit(size):
             raise OutOfMemoryError(
-                f"Out of memory allocating {size:,} bytes (allocated so far: {self.held:,} bytes, "
-                f"limit set to: {self.limit:,} bytes)"
+                f"Out of memory allocating {size:,} bytes (allocated so far: "
+                f"{self.total_bytes():,} bytes, limit set to: {self._limit[Device().id]:,} bytes)"
             )
-        self.held += size
+        self._held[Device().id] += size
         return _aligned(size)
 
     def _exceeds_limit(self, size: int) -> bool:
         """Whether the pool may not take so many bytes more from the driver."""
-        return 0 < self.limit < self.held + size
+        return 0 < self._limit[Device().id] < self.total_bytes() + size
 
     def give_back(self, memory: "Memory") -> None:
         """Keep memory for the next array; the device may still read it."""
-        self.used -= memory.items.size
+        self._used[memory.stream.device] -= memory.items.size
         self.freed_in_captures += memory.stream.capture is not None
         self._free[memory.arena].append(memory.items)
 
     def set_limit(self, size: int = 0) -> None:
-        self.limit = size
+        self._limit[Device().id] = size
 
     @contextmanager
     def limited(self, more: int) -> Iterator[None]:
         """Let the pool take so many bytes more than those of the arrays that live."""
         self.free_all_blocks()
-        self.set_limit(max(1, self.held + more))
+        self.set_limit(max(1, self.total_bytes() + more))
         try:
             yield
         finally:
             self.set_limit()
 
     def free_bytes(self) -> int:
-        return self.held - self.used
+        return self.total_bytes() - self.used_bytes()
 
     def used_bytes(self) -> int:
-        return self.used
+        """Bytes of the arrays that live."""
+        return self._used[Device().id]
 
     def total_bytes(self) -> int:
-        return self.held
+        """Bytes of the arrays that live, and of the free memory."""
+        return self._held[Device().id]
 
     def free_all_blocks(self) -> None:
         """Give the free memory of the current device back to the driver."""
@@ -126,7 +128,7 @@ class Pool:
             for items in self._free.pop(arena):
                 items.fill(GARBAGE)
                 self._of_driver.append(items)
-                self.held -= items.size
+                self._held[device.id] -= items.size
 
 
 def _aligned(size: int) -> Any:

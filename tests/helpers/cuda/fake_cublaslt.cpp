@@ -128,6 +128,7 @@ bool agree(const Desc &desc, const Layout &a, const Layout &b, const Layout &d) 
   const bool strides = a.ld >= int64_t(a.rows) && b.ld >= int64_t(b.rows) && d.ld >= int64_t(d.rows);
   const bool vector = desc.epilogue == NONE || desc.bias;
   const bool masked = desc.epilogue == RELU_AUX_BIAS || desc.epilogue == DRELU_BGRAD;
+  if (desc.aux && !masked) return false;  // cuBLASLt reads nothing of it, so who gives it is wrong
   const bool counts = a.count == d.count && b.count == d.count && !(masked && d.count > 1);
   const bool mask = !masked || (desc.aux && desc.aux_ld % 128 == 0 && desc.aux_ld >= int64_t(m));
   return m == d.rows && n == d.cols && ka == kb && strides && vector && mask && counts;
@@ -207,6 +208,15 @@ int cublasLtMatmulAlgoGetHeuristic(void *, Desc *desc, Layout *a, Layout *b, Lay
     found->status = SUCCESS;
   }
   return SUCCESS;
+}
+
+// No algorithm of this library splits a sum.
+int cublasLtMatmulAlgoConfigGetAttribute(const uint64_t *algorithm, int attribute, void *value, size_t size,
+                                         size_t *written) {
+  if (algorithm[0] != 0x5ca1ab1e || (attribute != 2 && attribute != 3) || size != sizeof(int32_t)) return INVALID;
+  const int32_t parts = 1, scheme = 0;
+  std::memcpy(value, attribute == 2 ? &parts : &scheme, size);
+  return *written = size, SUCCESS;
 }
 
 // Whether cuBLASLt takes a call, which it says before it computes. What a kernel would fail at is EXECUTION_FAILED.

@@ -29,9 +29,12 @@ class CudaError(RuntimeError):
 
 MESSAGES = {
     2: "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+    3: "cudaErrorInitializationError: initialization error",
     700: "cudaErrorIllegalAddress: an illegal memory access was encountered",
     900: "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing",
     901: "operation failed due to a previous error during capture",
+    906: "cudaErrorStreamCaptureImplicit: operation would make the legacy stream depend on a "
+    "capturing blocking stream",
 }
 """What CUDA says of a status."""
 
@@ -49,8 +52,22 @@ class Failing:
     calls = int(os.environ.get("CUPY_ON_HOST_CALLS", "-1"))
 
 
+_user: dict[str, int] = {}
+"""The number of the process that first called CUDA."""
+
+
+def count_devices() -> int:
+    """cupy.cuda.runtime.getDeviceCount: as each call of CUDA, it fails in a process that was forked
+    from one that has called CUDA.
+    """
+    if _user.setdefault("process", os.getpid()) != os.getpid():
+        raise CudaError(3)
+    return COUNT
+
+
 def answer() -> None:
     """Count a call; once the context is lost, each one fails."""
+    count_devices()
     if Failing.calls == 0:
         raise CudaError(700)
     Failing.calls -= 1
@@ -172,10 +189,18 @@ class Stream:
         self.run_until(self.asked)
 
     def is_capturing(self) -> bool:
+        """The default stream waits for streams that are not non-blocking, so while one of them is
+        captured it cannot be used.
+        """
+        waited_for = [one for one in list(Stream.living) if not one.non_blocking]
+        if self is default_stream() and any(
+            one.capture is not None and one.device == self.device for one in waited_for
+        ):
+            raise CudaError(906)
         return self.capture is not None
 
     def begin_capture(self) -> None:
-        assert self.non_blocking, "the default stream cannot be captured"
+        assert self is not default_stream(), "the default stream cannot be captured"
         assert self.capture is None, "a capture in a capture"
         self.capture, self.is_invalid = [], False
 
