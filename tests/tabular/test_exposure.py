@@ -8,6 +8,7 @@ import pytest
 from sklearn.model_selection import cross_val_score
 
 import xpnet
+from xpnet.data.sources import ArraySource
 
 POWERS = {"poisson": 1.0, "tweedie": 1.5, "gamma": 2.0}
 QUICK: dict[str, Any] = {"quality": 1, "max_iter": 30, "random_state": 0}
@@ -117,3 +118,96 @@ def test_a_loss_without_logarithms_has_no_exposure() -> None:
     table, y, days = visits(200)
     with pytest.raises(xpnet.InputError, match="'poisson'.*'squared_error'"):
         xpnet.TabularRegressor(**QUICK).fit(table, y, exposure=days)
+
+
+def rare_events(rows: int, seed: int) -> tuple[Any, Any, Any]:
+    """A table of contracts, numbers of rare events, and years."""
+    rng = np.random.default_rng(seed)
+    table = {"size": rng.normal(size=rows), "kind": rng.choice(["a", "b"], rows)}
+    years = rng.uniform(0.1, 1.0, rows)
+    mean = 0.08 * years * np.exp(0.5 * table["size"] - 0.5 * (table["kind"] == "a"))
+    return table, rng.poisson(mean).astype(float), years
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings"),
+    [
+        (600, {"quality": 1}),
+        (600, {"quality": 1, "refit": False}),
+        (600, {"quality": 2, "max_iter": 20}),
+        (600, {"quality": 1, "validation_fraction": 0, "max_iter": 20}),
+        (11_000, {"quality": 1, "max_iter": 3}),
+    ],
+    ids=["refitted", "validated", "two networks", "without validation", "many rows"],
+)
+def test_predictions_of_the_training_rows_have_their_total(
+    rows: int, settings: dict[str, Any]
+) -> None:
+    table, events, years = rare_events(rows, seed=0)
+    weight = np.random.default_rng(1).uniform(0.5, 2.0, rows)
+    model = xpnet.TabularRegressor(loss="poisson", random_state=0, **settings)
+    model.fit(table, events, weight, exposure=years)
+    # Outputs and biases are float32, rounded to 6e-8, in sums of up to 11,000 rows.
+    total = weight @ model.predict(table, exposure=years)
+    assert total == pytest.approx(weight @ events, rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["gamma", "tweedie"])
+def test_predicted_amounts_have_the_total_of_the_training_rows(loss: str) -> None:
+    table, amounts, _ = visits(300, loss)
+    targets = np.column_stack([amounts, amounts[::-1] * 3])
+    model = xpnet.TabularRegressor(loss=loss, **QUICK).fit(table, targets)
+    # No prediction is cut off at the range of these targets.
+    np.testing.assert_allclose(model.predict(table).sum(axis=0), targets.sum(axis=0), rtol=1e-4)
+
+
+def test_validation_rows_that_are_passed_have_no_part_in_the_total() -> None:
+    table, events, years = rare_events(600, seed=0)
+    model = xpnet.TabularRegressor(loss="poisson", **QUICK)
+    own = {"X_val": table, "y_val": 3 * events, "exposure_val": years}
+    model.fit(table, events, exposure=years, **own)
+    assert model.predict(table, exposure=years).sum() == pytest.approx(events.sum(), rel=1e-4)
+
+
+def test_rows_of_a_source_have_their_total() -> None:
+    table, events, _ = rare_events(900, seed=0)
+    encoder = xpnet.TableEncoder().fit(table)
+    encoded = encoder.transform(table).astype(np.float32)
+    source = ArraySource(encoded)
+    model = xpnet.TabularRegressor(loss="poisson", **QUICK)
+    own = {"X_val": encoded[600:], "y_val": events[600:]}
+    model.fit_encoded(encoder, source, events, **own)
+    assert model.predict(table).sum() == pytest.approx(events.sum(), rel=1e-4)
+
+
+def test_new_rows_have_the_total_of_the_observed_rate() -> None:
+    ratios = []
+    for seed in range(8):
+        table, events, years = rare_events(1500, seed)
+        new, _, new_years = rare_events(20_000, 100 + seed)
+        model = xpnet.TabularRegressor(loss="poisson", quality=1, random_state=seed)
+        model.fit(table, events, exposure=years)
+        expected = events.sum() / years.sum() * new_years.sum()
+        ratios.append(model.predict(new, exposure=new_years).sum() / expected)
+    # Of networks that are not balanced ratios vary by 9 %.
+    assert np.std(ratios) < 0.04
+    assert np.mean(ratios) == pytest.approx(1, abs=0.03)
+
+
+def test_validation_rows_are_measured_at_the_level_of_other_rows() -> None:
+    losses, new_losses = [], []
+    for seed in range(8):
+        table, events, years = rare_events(1500, seed)
+        new, new_events, new_years = rare_events(20_000, 100 + seed)
+        model = xpnet.TabularRegressor(loss="poisson", quality=1, random_state=seed)
+        model.fit(table, events, exposure=years)
+        scale = model.target_[1, 0]
+        rates, predicted = new_events / new_years / scale, model.predict(new) / scale
+        deviances = xpnet.ops.poisson(
+            np.log(predicted)[:, None], rates[:, None], sample_weight=new_years
+        )[0]
+        losses.append(model.validation_loss_)
+        new_losses.append(float(deviances))
+    difference = np.subtract(losses, new_losses)
+    # The mean of eight differences has a standard error, of which three are allowed.
+    assert abs(difference.mean()) < 3 * difference.std(ddof=1) / np.sqrt(8)

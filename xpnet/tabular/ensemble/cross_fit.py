@@ -18,11 +18,17 @@ from typing import NamedTuple
 
 import numpy
 
+from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.models import Network
 from xpnet.tabular.ensemble.ensemble import Ensemble
 from xpnet.tabular.ensemble.linear_baseline import fit_linear
 from xpnet.tabular.ensemble.linear_solvers import LinearModel
-from xpnet.tabular.ensemble.network_training import blend_weight_of, new_network, training_targets
+from xpnet.tabular.ensemble.network_training import (
+    blend_weight_of,
+    new_network,
+    totals_of,
+    training_targets,
+)
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows
 from xpnet.tabular.ensemble.recipe import LARGE_ROWS, Recipe
 from xpnet.tabular.ensemble.refit import LastMean
@@ -103,6 +109,8 @@ class CrossFit:
         assert validation is not None
         network = self._trained_network(number, recipe, rows, choices.epochs)
         outputs = network.backend.to_numpy(network.predict(validation.X))
+        if OUTPUT_ACTIVATIONS[network.spec.loss] == "exp":
+            outputs = outputs * numpy.exp(totals_of(network, rows).shift)
         if not choices.blend_weight:
             return outputs
         linear = self._fitted_baseline(recipe, rows_on_host(rows), choices.penalty)

@@ -24,6 +24,7 @@ from xpnet.tabular.ensemble.network_training import (
     NetworkTraining,
     begin_training,
     held_predictions,
+    measure_totals,
     refit_network,
     train_network,
     with_baselines,
@@ -272,11 +273,13 @@ class Ensemble:
             replace(self.recipe, input_scales=self.recipe_of(number).input_scales)
             for number in trainings
         ]
-        held = choice.held()
+        held = [one.balanced(outputs) for one, outputs in zip(kept, choice.held(), strict=True)]
         constant = choice.constants.of_all_rows if choice.is_constant else None
         validated = with_baselines(recipes, kept, refitted=False, constant=constant)
         networks = validated
-        if self._refits and (self.wide or any(one.refitted is not None for one in kept)):
+        has_totals = any(one.final_totals is not one.totals for one in kept)
+        has_refits = any(one.refitted is not None for one in kept)
+        if has_totals or (self._refits and (self.wide or has_refits)):
             networks = with_baselines(recipes, kept, refitted=True, constant=constant)
         return TrainedNetworks(
             networks=networks,
@@ -401,6 +404,9 @@ class Ensemble:
         cancel = CancelTogether(self.cancelled)
         train_network(
             training, recipe, rows, validation, callbacks=[cancel, *watchers], resume_from=state
+        )
+        measure_totals(
+            training, rows, validation if isinstance(self.validation, Sequence) else None
         )
         seconds = end - time.monotonic()
         if self._refits and training.best_epoch and seconds > training.network.history.seconds[-1]:

@@ -1,15 +1,16 @@
 """The training of one network of a table, with its linear baseline."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
+from sklearn.utils import gen_batches
 
 from xpnet.backend import Backend, NetworkSpec, on_device
 from xpnet.backend.blas import one_thread
-from xpnet.backend.spec import CLASS_LOSSES
+from xpnet.backend.spec import CLASS_LOSSES, OUTPUT_ACTIVATIONS
 from xpnet.data.sources import Source
 from xpnet.distributed import distributed_batches
 from xpnet.distributed.ranks import current_ranks
@@ -23,6 +24,7 @@ from xpnet.ops import Array
 from xpnet.ops.losses import smoothed
 from xpnet.ops.offsets import has_offsets, labels_and_offsets
 from xpnet.tabular.ensemble.best_epoch import BestEpoch
+from xpnet.tabular.ensemble.calibration import Totals
 from xpnet.tabular.ensemble.linear_baseline import (
     BLEND_WEIGHTS,
     LinearModel,
@@ -42,10 +44,13 @@ from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows
 from xpnet.training import LabeledRows, TrainingState, train
 from xpnet.training.callbacks import CallbackLike
-from xpnet.training.streamed import Streamed
+from xpnet.training.streamed import SourceRows, Streamed
 
 MAX_ROWS_OF_MEAN = 10_000
 """Maximum number of rows whose mean is taken where units begin; more move it by little."""
+ROWS_OF_TOTALS = 8192
+"""Rows that are predicted at once for their total; the values of hidden units of all would take
+much memory."""
 LINEAR_SHARE = 0.2
 """Share of the time of a network after which the solver of its linear baseline ends."""
 
@@ -62,6 +67,9 @@ class NetworkTraining:
     and where these are not followed
     refitted : parameters after the epochs on all rows, None without such epochs
     wide : linear models of a table with more numbers than rows, which carry it; None for another
+    totals : of the training rows by the best epoch, for means with a logarithmic link; None for
+        other outputs, and before the end
+    final_totals : of all rows of the fit by the parameters that predict new rows; None likewise
     """
 
     network: Network
@@ -72,6 +80,8 @@ class NetworkTraining:
     held: HeldOutputs | None = None
     refitted: dict[str, numpy.ndarray] | None = None
     wide: WideModels | None = None
+    totals: Totals | None = None
+    final_totals: Totals | None = None
 
     @property
     def best_epoch(self) -> int:
@@ -82,6 +92,13 @@ class NetworkTraining:
     def validation_loss(self) -> float:
         """Return the validation loss of the best epoch, blended with the linear baseline."""
         return self.best.kept.loss if self.losses is None else float(self.losses.min())
+
+    def balanced(self, held: numpy.ndarray | None) -> numpy.ndarray | None:
+        """Return outputs of validation rows at the level of the training rows.
+
+        held : (rows, outputs), or None
+        """
+        return held if held is None or self.totals is None else held * numpy.exp(self.totals.shift)
 
     def keep_best(self) -> None:
         """Give the network the parameters of its best epoch, as a training does that ends."""
@@ -200,6 +217,44 @@ def train_network(
             measure_baseline(training, validation)
 
 
+def measure_totals(
+    training: NetworkTraining, rows: LabeledRows, validation: LabeledRows | None
+) -> None:
+    """Add up what a trained network predicts, where its outputs have a logarithmic link.
+
+    rows : its training rows; validation : other rows of the fit; None for none
+    """
+    if OUTPUT_ACTIVATIONS[training.network.spec.loss] != "exp":
+        return
+    training.totals = training.final_totals = totals_of(training.network, rows)
+    if validation is not None:
+        training.final_totals += totals_of(training.network, validation)
+
+
+def totals_of(network: Network, rows: LabeledRows) -> Totals:
+    """Return the weighted sums of the targets of rows and of their predictions."""
+    to_numpy = network.backend.to_numpy
+    outputs = network.spec.widths[-1]
+    totals = Totals(numpy.zeros(outputs), numpy.zeros(outputs))
+    for part in _parts_of(network, rows):
+        predicted = numpy.asarray(to_numpy(network.predict(part.X)), numpy.float64)
+        observed = numpy.asarray(to_host(part.Y), numpy.float64)
+        weight = numpy.ones(len(observed)) if part.weight is None else to_host(part.weight)
+        totals += Totals(weight @ observed, weight @ predicted)
+    return totals
+
+
+def _parts_of(network: Network, rows: LabeledRows) -> Iterator[LabeledRows]:
+    """Yield rows in parts that fit into memory with the values of all hidden units."""
+    if isinstance(rows.X, Source):
+        whole = SourceRows.whole(rows.X, rows.Y, rows.weight)
+        yield from whole.parts(network.backend, network.spec.dtype)
+        return
+    for part in gen_batches(rows.count, ROWS_OF_TOTALS):
+        weight = None if rows.weight is None else rows.weight[part]
+        yield LabeledRows(rows.X[part], rows.Y[part], weight)
+
+
 def measure_baseline(training: NetworkTraining, validation: LabeledRows) -> None:
     """Compare the blends of a network and its linear baseline by validation rows."""
     network = training.network
@@ -253,6 +308,8 @@ def refit_network(
         callbacks=callbacks,
     )
     refitted = network.values()
+    if training.totals is not None:
+        training.final_totals = totals_of(network, rows)
     network.load_values(validated)
     training.refitted = refitted
 
@@ -359,7 +416,8 @@ def with_baselines(
 
     recipes : for each network the recipe that describes it, whatever dropout and updates it had,
         and the factors of its inputs
-    refitted : whether with the parameters after the epochs on all rows, where there are such
+    refitted : whether with the parameters after the epochs on all rows, where there are such, and
+        at the level of all rows
     constant : (outputs,) what all networks predict, whatever they have learned; None for that
     """
     blend_weight = blend_weight_of(trainings)
@@ -381,6 +439,9 @@ def with_baselines(
             spec, values = with_linear(spec, values, linear, blend_weight)
         if recipe.input_scales is not None:
             values = with_scaled_inputs(spec, values, recipe.input_scales)
+        totals = training.final_totals if refitted else training.totals
+        if totals is not None:
+            values = with_shift(spec, values, totals.shift)
         network = Network(
             spec, values, recipe.learning_rate, backend=recipe.backend, dtype=spec.dtype
         )
@@ -404,6 +465,17 @@ def with_constant(
     weights, biases = values[last["weight"]], values[last["bias"]]
     constants = numpy.broadcast_to(constant.astype(biases.dtype), biases.shape).copy()
     return values | {last["weight"]: numpy.zeros_like(weights), last["bias"]: constants}
+
+
+def with_shift(
+    spec: NetworkSpec, values: dict[str, numpy.ndarray], shift: numpy.ndarray
+) -> dict[str, numpy.ndarray]:
+    """Return parameters with a shift of the outputs before their activation.
+
+    shift : (outputs,)
+    """
+    name = spec.layer_names[-1]["bias"]
+    return values | {name: (values[name] + shift).astype(values[name].dtype)}
 
 
 def how_trained_in(recipe: Recipe, trained: Network) -> str:
