@@ -205,6 +205,33 @@ def test_values_unlike_those_of_the_training_are_counted(
     assert "columns" not in json.loads(run("evaluate", "m", "d.csv", "--json").stdout)
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_file_without_rows_gives_the_header_of_predictions(run: Run, ending: str) -> None:
+    model = xpnet.TabularClassifier(quality=1, max_iter=1, random_state=0)
+    table = {"size": np.arange(40.0), "kind": ["a", "b"] * 20}
+    model.fit(table, ["no", "yes"] * 20).save("m.safetensors")
+    labelled = pandas.DataFrame({"id": [7], "size": [1.0], "kind": ["a"], "y": ["no"]}).iloc[:0]
+    for name, empty in (
+        ("rows", labelled.drop(columns="y")),
+        ("other", labelled.drop(columns=["y", "size"])),
+        ("labelled", labelled),
+    ):
+        if ending == "csv":
+            empty.to_csv(f"{name}.csv", index=False)
+        else:
+            empty.to_parquet(f"{name}.parquet")
+    predicted = run("predict", "m.safetensors", f"rows.{ending}", "--id", "id", "--proba")
+    assert predicted.stdout == "id,prediction,p_no,p_yes\n"
+    assert f"rows.{ending}" in predicted.stderr and "nothing is predicted" in predicted.stderr
+    named = ("--columns", "label", "--keep-columns", "-q", "-o", "predicted.csv")
+    assert run("predict", "m.safetensors", f"rows.{ending}", *named).stderr == ""
+    assert Path("predicted.csv").read_text() == "id,size,kind,label\n"
+    check_one_line(run("predict", "m.safetensors", f"other.{ending}", code=1), "'size'")
+    for command in (("evaluate", "m.safetensors"), ("train",)):
+        ended = run(*command, f"labelled.{ending}", "--target", "y", code=1)
+        check_one_line(ended, "no rows. Give a file with rows")
+
+
 def test_predict_and_evaluate_use_the_threshold_of_the_file(run: Run) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=600)

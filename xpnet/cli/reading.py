@@ -86,6 +86,8 @@ def read_columns(
             label,
             keeps_names=not forms_before,
         )
+        if labelled and not frame.rows:
+            raise DataFileError(f"{frame.name} has no rows. Give a file with rows.")
         forms = _forms_of_file(opened, frame, names, settings, forms_before)
     if model is not None:
         model.use_unreadable(settings.unreadable)

@@ -25,6 +25,13 @@ EXPORT_SUFFIXES = (".onnx", ".c")
 @click.argument("model", type=PATH)
 @click.option("--tensors", is_flag=True, help="List all tensors, with dtypes and shapes.")
 @json_option
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    help="Accepted as by the other commands; inspect prints no notes.",
+)
 def inspect(model: Path, tensors: bool, as_json: bool) -> None:
     """Show what MODEL holds, without loading it: columns, classes, scores, networks, versions."""
     from xpnet.modelfile import describe

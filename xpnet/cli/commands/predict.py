@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xpnet.cli.rows.table_rows import TableRows
     from xpnet.cli.table_model import TableModel
     from xpnet.data.frames import Frame
+    from xpnet.data.readers.text import TextFile
 
 
 MAX_NOTED_COLUMNS = 8
@@ -79,7 +80,7 @@ def predict(model: Path, data: str, backend: str | None, quiet: bool, **argument
     labels are spelled out; a file that -o names has the labels as they are. Notes on stderr count
     unknown categories, gaps, and values outside of the range of the training. A model that was
     trained with exposures predicts rates, those of an exposure of 1, unless --exposure names a
-    column.
+    column. A file with a header and no rows gives the header of the predictions.
 
     \b
     Examples:
@@ -95,17 +96,19 @@ def predict(model: Path, data: str, backend: str | None, quiet: bool, **argument
     from xpnet.cli.rows.columns_of_rows import with_factors
     from xpnet.cli.rows.table_rows import TableRows
     from xpnet.cli.table_model import TableModel
-    from xpnet.modelfile.disk import write_whole
+    from xpnet.data.readers.text import NoRowsError
 
     settings = PredictSettings(**arguments)
     opened = TableModel(load(model, backend=backend), settings.interval)
     _check_model(opened, settings)
-    file, frame, features, _, forms = read_columns(data, settings, opened, labelled=False)
-    ids = _columns_to_keep(file.names, opened, settings)
-    header = _header(opened, settings.proba)
-    if settings.columns:
-        header = _named_columns(header, ids, settings.columns)
-    header = _unused_names(header, ids, frame)
+    try:
+        file, frame, features, _, forms = read_columns(data, settings, opened, labelled=False)
+    except NoRowsError as error:
+        _write_header(error.file, opened, settings, quiet=quiet)
+        return
+    if not frame.rows:
+        frame.notes.append(f"{frame.name} has no rows; nothing is predicted")
+    ids, header = _names_of_output(file.names, frame, opened, settings)
     kept = file.read(ids, ids, keeps_names=False).all_batches(ids) if ids else None
     labelled = numpy.ones(frame.rows, bool)
     rows = TableRows(frame, features, labelled, numpy.empty(frame.rows), None, forms=forms)
@@ -115,11 +118,60 @@ def predict(model: Path, data: str, backend: str | None, quiet: bool, **argument
     if not quiet:
         show_notes(frame.notes)
         show_notes(_notes_of_unknowns(rows.count_unknowns(opened), frame.rows))
-    if settings.output is not None:
-        write_whole(settings.output, (part.encode(errors="surrogatepass") for part in lines))
+    _write(lines, settings.output)
+
+
+def _write(lines: Iterable[str], output: Path | None) -> None:
+    """Write lines to a file, or to stdout. output : the file; None for stdout"""
+    from xpnet.modelfile.disk import write_whole
+
+    if output is not None:
+        write_whole(output, (part.encode(errors="surrogatepass") for part in lines))
         return
     for part in lines:
         echo(visible(part, keep="\n\t"), end="")
+
+
+def _write_header(
+    file: "TextFile", opened: "TableModel", settings: PredictSettings, *, quiet: bool
+) -> None:
+    """Write the predictions of a file without rows, which are a header.
+
+    Raises DataFileError if columns are missing.
+    """
+    from xpnet.data.column_choice import pick_columns
+
+    features = settings.features or tuple(opened.features)
+    named = [*settings.further_columns, *settings.no_features]
+    pick_columns(file, None, features, (), named, labelled=False)
+    ids, header = _names_of_output(file.names, file, opened, settings)
+    if not quiet:
+        show_notes([*file.notes, f"{file.name} has a header and no rows; nothing is predicted"])
+    _write([_as_csv([[*ids, *header]])], settings.output)
+
+
+class OutputNames(NamedTuple):
+    """The names of the columns that are written.
+
+    ids : of the columns of the file; header : of those with predictions
+    """
+
+    ids: list[str]
+    header: list[str]
+
+
+def _names_of_output(
+    names: list[str], file: "Frame | TextFile", opened: "TableModel", settings: PredictSettings
+) -> OutputNames:
+    """Return the names of the columns that are written. names : of the columns of the file
+
+    file : its rows, which get a note for each name that is changed
+    """
+    ids = _columns_to_keep(names, opened, settings)
+    header = _header(opened, settings.proba)
+    if settings.columns:
+        header = _named_columns(header, ids, settings.columns)
+    return OutputNames(ids, _unused_names(header, ids, file))
 
 
 def _check_model(opened: "TableModel", settings: PredictSettings) -> None:
@@ -166,7 +218,7 @@ def _named_columns(header: list[str], ids: list[str], names: Sequence[str]) -> l
     return list(names)
 
 
-def _unused_names(header: list[str], ids: list[str], frame: "Frame") -> list[str]:
+def _unused_names(header: list[str], ids: list[str], file: "Frame | TextFile") -> list[str]:
     """Return names of the columns with predictions that no column before them has.
 
     A note reports each name that is changed.
@@ -176,8 +228,8 @@ def _unused_names(header: list[str], ids: list[str], frame: "Frame") -> list[str
         if name in ids:
             used_names = {*ids, *names}
             names[place] = next(new for k in count(2) if (new := f"{name}_{k}") not in used_names)
-            frame.notes.append(
-                f"{frame.name} has a column {name!r}; what is predicted is {names[place]!r}"
+            file.notes.append(
+                f"{file.name} has a column {name!r}; what is predicted is {names[place]!r}"
             )
     return names
 

@@ -70,6 +70,16 @@ OpenReader = Callable[[dict[str, pyarrow.DataType]], AbstractContextManager[csv.
 """Opens a reader of some columns, for types by column; other types are inferred."""
 
 
+class NoRowsError(DataFileError):
+    """A file has a header and no rows. file : the file, whose names of columns are known"""
+
+    def __init__(self, file: "TextFile") -> None:
+        super().__init__(
+            f"{file.name} has a header and no rows. Give a file with rows below the header."
+        )
+        self.file = file
+
+
 class ZeroByteError(ValueError):
     """Text holds a zero byte."""
 
@@ -121,7 +131,7 @@ class TextFile:
         if holds_bad_bytes(text):
             self._raise_for_bad_bytes()
         if len(rows) == 1 and not self.no_header and len(text) < SAMPLE:
-            raise self._no_rows()
+            raise NoRowsError(self)
         self.block_bytes: int = max(2 * len(text), MIN_BLOCK_BYTES_PER_COLUMN * len(self.names))
         self.block_bytes = min(self.block_bytes, MAX_BLOCK_BYTES)
         self.quoted: bool = '"' in text
@@ -149,12 +159,6 @@ class TextFile:
                 f"the header names {len(names)} columns {names[0]!r}; they are read as "
                 f"{', '.join(map(repr, names))}"
             )
-
-    def _no_rows(self) -> DataFileError:
-        """Return the error for a file without rows."""
-        return DataFileError(
-            f"{self.name} has a header and no rows. Give a file with rows below the header."
-        )
 
     def _content(self) -> pyarrow.NativeFile:
         """Return a stream over the content, decompressed.
@@ -416,7 +420,7 @@ class TextFile:
         Such a cell holds the lines that follow.
         """
         if not frame.rows:
-            raise self._no_rows()
+            raise NoRowsError(self)
         *_, last = frame.stored(frame.blocks - 1, text_columns or frame.names)
         if any("\n" in str(column[-1]) for column in last.columns):
             quotes = sum(part.count(b'"') for part in self._parts())
