@@ -8,7 +8,6 @@ import pytest
 from sklearn.model_selection import cross_val_score
 
 import xpnet
-from xpnet.data.sources import ArraySource
 
 POWERS = {"poisson": 1.0, "tweedie": 1.5, "gamma": 2.0}
 QUICK: dict[str, Any] = {"quality": 1, "max_iter": 30, "random_state": 0}
@@ -169,15 +168,19 @@ def test_validation_rows_that_are_passed_have_no_part_in_the_total() -> None:
     assert model.predict(table, exposure=years).sum() == pytest.approx(events.sum(), rel=1e-4)
 
 
-def test_rows_of_a_source_have_their_total() -> None:
-    table, events, _ = rare_events(900, seed=0)
-    encoder = xpnet.TableEncoder().fit(table)
-    encoded = encoder.transform(table).astype(np.float32)
-    source = ArraySource(encoded)
+@pytest.mark.parametrize("encoded_numbers", [2**25, 100], ids=["in memory", "by blocks"])
+def test_rows_of_a_large_table_have_their_total(
+    monkeypatch: pytest.MonkeyPatch, encoded_numbers: int
+) -> None:
+    monkeypatch.setattr("xpnet.data.table_size.LARGE_TABLE_BYTES", 100)
+    monkeypatch.setattr("xpnet.tabular.rows.large_tables.SAMPLE_ROWS", 200)
+    monkeypatch.setattr("xpnet.tabular.rows.large_tables.MAX_ENCODED", encoded_numbers)
+    table, events, years = rare_events(900, seed=0)
+    validation, own_events, own_years = rare_events(200, seed=1)
     model = xpnet.TabularRegressor(loss="poisson", **QUICK)
-    own = {"X_val": encoded[600:], "y_val": events[600:]}
-    model.fit_encoded(encoder, source, events, **own)
-    assert model.predict(table).sum() == pytest.approx(events.sum(), rel=1e-4)
+    own = {"X_val": validation, "y_val": own_events, "exposure_val": own_years}
+    model.fit(table, events, exposure=years, **own)
+    assert model.predict(table, exposure=years).sum() == pytest.approx(events.sum(), rel=1e-4)
 
 
 def test_new_rows_have_the_total_of_the_observed_rate() -> None:
