@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy
 
@@ -203,25 +202,28 @@ def plans_of_search(
 class SearchingEnsemble(Ensemble):
     """Trains the networks of a search, and keeps those of the settings that predict best.
 
-    settings : of the recipes; rungs : of the search
-    verbose : whether a line about each rung is logged
+    rungs : of the search; verbose : whether a line about each rung is logged
     """
 
     leaves_out: bool = False  # The choice of the best together does so.
 
     def __init__(
         self,
-        *arguments: Any,
-        settings: Sequence[NetworkSetting],
+        recipe: Recipe,
+        recipes: SettingRecipes,
+        divided: DividedRows,
+        plans: Sequence[PlannedNetwork],
+        jobs: int,
+        *,
         rungs: Sequence[Rung],
         verbose: bool,
     ) -> None:
-        super().__init__(*arguments)
-        self.settings: Sequence[NetworkSetting] = settings
+        super().__init__(recipe, recipes, divided, plans, jobs)
+        self.settings: Sequence[NetworkSetting] = recipes.settings
         self.rungs: Sequence[Rung] = rungs
         self.verbose: bool = verbose
-        self.trainings_to_make: int = networks_of_search(len(settings), rungs)
-        self.kept_settings: list[int] = list(range(len(settings)))
+        self.trainings_to_make: int = networks_of_search(len(self.settings), rungs)
+        self.kept_settings: list[int] = list(range(len(self.settings)))
 
     def train(self, minimum: int) -> None:
         """Train the networks of each rung; no rung but the first begins when the time is over.
@@ -322,7 +324,6 @@ def make_ensemble(
         divided,
         plans,
         jobs,
-        settings=settings,
         rungs=quality.search,
         verbose=verbose,
     )
