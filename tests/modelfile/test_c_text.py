@@ -37,30 +37,30 @@ from xpnet.tabular.encodings.number import NumberEncoding
     ],
 )
 def test_values(value: Any, text: str) -> None:
-    assert c_source._literal(value) == text
+    assert c_source.literal(value) == text
 
 
 @each_case("value", [math.nan, math.inf, np.float32(-math.inf)])
 def test_numbers_that_are_not_finite_are_refused(value: Any) -> None:
     with pytest.raises(xpnet.InputError, match="finite"):
-        c_source._literal([value])
+        c_source.literal([value])
 
 
 def test_numbers_read_back_the_same() -> None:
     rng = np.random.default_rng(0)
     for value in rng.normal(size=50) * 10.0 ** rng.integers(-30, 30, 50):
-        assert float(c_source._literal(float(value))) == value
+        assert float(c_source.literal(float(value))) == value
         single = np.float32(value)
-        assert np.float32(c_source._literal(single).removesuffix("f")) == single
+        assert np.float32(c_source.literal(single).removesuffix("f")) == single
 
 
 @each_case("letter", ["x", "é", "\x7f", "\x80", "ÿ"])
 def test_the_longest_text(letter: str) -> None:
     size = len(letter.encode())
     text = letter * (4095 // size)
-    assert c_source._string(text)[0] == '"'
+    assert c_source.text_literal(text)[0] == '"'
     longer = letter * (4095 // size + 1)
-    array = c_source._string(longer)
+    array = c_source.text_literal(longer)
     assert array.startswith("(const char[]){") and array.endswith(", 0}")
     numbers = [int(number) for number in re.findall(r"-?\d+", array)]
     assert numbers[-1] == 0
@@ -69,7 +69,7 @@ def test_the_longest_text(letter: str) -> None:
 
 def defined(exported: Exported) -> dict[str, str]:
     """The sizes of a model by their names in C."""
-    lines = c_source._sizes(exported).splitlines()
+    lines = c_source.size_definitions(exported).splitlines()
     return {name: value for _, name, value in (line.split(" ", 2) for line in lines)}
 
 
@@ -132,7 +132,7 @@ def test_the_fields_of_encodings() -> None:
 def test_the_strides_of_members() -> None:
     spec = NetworkSpec((3, 4, 2), ("relu",), members=5)
     params = {slot.name: np.ones(slot.shape) for slot in spec.slots()}
-    rows = c_source._layers(spec, [params, params])
+    rows = c_source.layer_rows(spec, [params, params])
     assert len(rows) == 4
     for row, names in zip(rows[:2], spec.layer_names, strict=True):
         weight, bias = params[names["weight"]], params[names["bias"]]

@@ -62,7 +62,7 @@ def test_the_length_of_a_header() -> None:
     for length, words in ((limit, "no description by xpnet"), (limit + 1, "at most 16777216")):
         content = length.to_bytes(8, "little") + b"{}".ljust(length)
         with pytest.raises(ValueError, match=words):
-            container._header(BytesIO(content))
+            container.read_header(BytesIO(content))
     for content, words in (
         (bytes(7), "no header"),
         (bytes(8), "Expecting value"),
@@ -70,7 +70,7 @@ def test_the_length_of_a_header() -> None:
         ((3).to_bytes(8, "little") + b"{}", "past its end"),
     ):
         with pytest.raises(ValueError, match=words):
-            container._header(BytesIO(content))
+            container.read_header(BytesIO(content))
 
 
 @each_case(
@@ -91,10 +91,10 @@ def test_the_length_of_a_header() -> None:
 def test_where_tensors_lie(tensors: Any, size: int, words: str | None) -> None:
     entries = {f"t{k}": Tensor(*one) for k, one in enumerate(tensors)}
     if words is None:
-        container._check_places(entries, size)
+        container.check_places(entries, size)
         return
     with pytest.raises(ValueError, match=words):
-        container._check_places(entries, size)
+        container.check_places(entries, size)
 
 
 @each_case(("number", "words"), [(0, "format 0"), (2, "format 2"), (1, None)])
@@ -129,11 +129,11 @@ def state_tree() -> dict[str, Any]:
 
 def test_the_state_of_a_training() -> None:
     spec = replace(SPEC, dtype="float64")
-    state = checkpoint._state(spec, state_tree())
+    state = checkpoint.training_state(spec, state_tree())
     assert (state.done, state.rows, state.stop, state.step.t) == (2, 0, False, 7)
     assert state.history["loss"] == [3.0, 2.0]
     for fits in ({"rows": 2**63 - 1}, {"done": 0}, {"rng": {}}, {"stop": True}, {"callbacks": {}}):
-        checkpoint._state(spec, {**state_tree(), **fits})
+        checkpoint.training_state(spec, {**state_tree(), **fits})
     for differs in (
         {"rows": 2**63},
         {"rows": -1},
@@ -148,10 +148,10 @@ def test_the_state_of_a_training() -> None:
         {"step": {**state_tree()["step"], "t": 2**63}},
     ):
         with pytest.raises(ValueError, match="not those of a training"):
-            checkpoint._state(spec, {**state_tree(), **differs})
+            checkpoint.training_state(spec, {**state_tree(), **differs})
     with pytest.raises(ValueError, match="buffers"):
         step = {**state_tree()["step"], "buffers": {"m": {}}}
-        checkpoint._state(spec, {**state_tree(), "step": step})
+        checkpoint.training_state(spec, {**state_tree(), "step": step})
 
 
 NUMBER: dict[str, Any] = {
@@ -303,20 +303,20 @@ def test_an_unknown_kind_of_encoding() -> None:
 def test_importances_are_one_for_each_column_and_not_negative() -> None:
     values = np.array([0.0, 2.0])
     tensors = {"importances": values}
-    importances = tables._take_importances(tensors, 2)
+    importances = tables.take_importances(tensors, 2)
     assert importances is not None and importances.shares().values.tolist() == [0.0, 2.0]
     assert importances.shares().errors is None  # older files
-    assert tensors == {} and tables._take_importances({}, 2) is None
+    assert tensors == {} and tables.take_importances({}, 2) is None
     for wrong, columns in (([0.0, -1e-9], 2), ([0.0, 2.0], 3), ([0.0, np.inf], 2)):
         with pytest.raises(ValueError, match="importance|tensor"):
-            tables._take_importances({"importances": np.array(wrong)}, columns)
+            tables.take_importances({"importances": np.array(wrong)}, columns)
         right = np.zeros(columns)
         with pytest.raises(ValueError, match="importance|tensor"):
-            tables._take_importances(
+            tables.take_importances(
                 {"importances": right, "importances_std": np.array(wrong)}, columns
             )
     with pytest.raises(ValueError, match="no values"):
-        tables._take_importances({"importances_std": values}, 2)
+        tables.take_importances({"importances_std": values}, 2)
 
 
 ENCODER: dict[str, Any] = {
@@ -333,7 +333,7 @@ ENCODER: dict[str, Any] = {
 def encoder(**changes: Any) -> xpnet.TableEncoder:
     """An encoder of two numbers, from its settings."""
     tensors = {f"encoder/{k}/edges": EDGES for k in range(3)}
-    return tables._encoder_of({**ENCODER, **changes}, tensors)
+    return tables.encoder_of({**ENCODER, **changes}, tensors)
 
 
 def test_the_settings_of_an_encoder() -> None:
@@ -482,7 +482,7 @@ def test_the_classes_of_a_network(
 
     def check(sizes: Any) -> None:
         classes = [np.arange(size) for size in sizes] if isinstance(sizes, list) else sizes
-        estimators._check_columns(
+        estimators.check_columns(
             {"classes_": np.arange(sizes) if isinstance(sizes, int) else classes}, spec
         )
 
@@ -495,13 +495,13 @@ def test_the_classes_of_a_network(
 
 def test_the_names_of_features() -> None:
     spec = NetworkSpec((2, 1), (), loss="squared_error")
-    estimators._check_columns({"feature_names_in_": np.array(["a", "b"], object)}, spec)
+    estimators.check_columns({"feature_names_in_": np.array(["a", "b"], object)}, spec)
     for names in (["a"], ["a", "b", "c"], ["a", 1]):
         with pytest.raises(ValueError, match="attributes"):
-            estimators._check_columns({"feature_names_in_": np.array(names, object)}, spec)
+            estimators.check_columns({"feature_names_in_": np.array(names, object)}, spec)
     with pytest.raises(ValueError, match="classes"):
         spec = NetworkSpec((2, 1), (), loss="logistic_cross_entropy")
-        estimators._check_columns({"classes_": [1, 2]}, spec)
+        estimators.check_columns({"classes_": [1, 2]}, spec)
 
 
 def test_the_attributes_of_an_estimator() -> None:
@@ -515,13 +515,13 @@ def test_the_attributes_of_an_estimator() -> None:
     }
     facts = {"n_iter_": 1, "t_": 2, "loss_": 0.5, "backend_": "numpy", "device_": "cpu"}
     labels = {"classes_": np.arange(2), "_sparse_labels": False}
-    estimators._check_facts(facts, FACTS)
-    estimators._check_facts({**facts, **epochs}, FACTS)
-    estimators._check_facts({**facts, **epochs, **labels}, FACTS | LABEL_FACTS)
+    estimators.check_facts(facts, FACTS)
+    estimators.check_facts({**facts, **epochs}, FACTS)
+    estimators.check_facts({**facts, **epochs, **labels}, FACTS | LABEL_FACTS)
     for name in epochs:
         with pytest.raises(ValueError, match="attributes"):
             one_less = {key: value for key, value in epochs.items() if key != name}
-            estimators._check_facts({**facts, **one_less}, FACTS)
+            estimators.check_facts({**facts, **one_less}, FACTS)
     for differs, types in (
         ({**facts, **labels}, FACTS),
         (facts, FACTS | LABEL_FACTS),
@@ -531,7 +531,7 @@ def test_the_attributes_of_an_estimator() -> None:
         ([], FACTS),
     ):
         with pytest.raises(ValueError, match="attributes"):
-            estimators._check_facts(differs, types)
+            estimators.check_facts(differs, types)
 
 
 ENVELOPES: dict[str, Any] = {

@@ -200,7 +200,7 @@ def test_the_versions_are_of_2022(tmp_path: Path, rng: np.random.Generator) -> N
     encoder = xpnet.TableEncoder(min_frequency=1).fit({"word": ["a", "b"] * 10})
     graph = onnx_graph.Graph(onnx)
     graph.output(onnx_graph.encode_table(graph, encoder), "out", "float32", 2)
-    onnx_graph._write_graph(tmp_path / "model", graph)
+    onnx_graph.write_graph(tmp_path / "model", graph)
     model = onnx.load(tmp_path / "model")
     versions = {one.domain: one.version for one in model.opset_import}
     assert (model.ir_version, versions) == (8, {"": 17, "ai.onnx.ml": 3})

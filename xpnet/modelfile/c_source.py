@@ -64,7 +64,7 @@ def write_c(path: str | Path, exported: Exported) -> None:
     columns = [] if exported.encoder is None else column_inputs(exported.encoder)
     source = source.replace(" * COLUMNS", _described_columns(columns))
     source = source.replace(" * KNOWN PARTS\n", _comment_lines(exported.known_parts))
-    source = source.replace("/* SIZES */", _sizes(exported))
+    source = source.replace("/* SIZES */", size_definitions(exported))
     source = source.replace("/* OPERATORS */", _activations(exported.spec))
     tables = _encoding_tables(exported.encoder)
     source = source.replace("/* ENCODINGS */", "\n".join(table.code for table in tables))
@@ -73,7 +73,7 @@ def write_c(path: str | Path, exported: Exported) -> None:
     write_whole(path, source.encode())
 
 
-def _sizes(exported: Exported) -> str:
+def size_definitions(exported: Exported) -> str:
     """Return the definitions of the model's sizes, and of the steps that it has."""
     spec = exported.spec
     classes = exported.classes
@@ -92,7 +92,7 @@ def _sizes(exported: Exported) -> str:
         "NETWORKS": len(exported.networks),
         "MEMBERS": spec.members,
         "CALIBRATED": int(exported.temperature != 1.0),
-        "TEMPERATURE": _literal(float(exported.temperature)),
+        "TEMPERATURE": literal(float(exported.temperature)),
         "SCALED": int(exported.target is not None),
         "SORTED": int(exported.rises),
     }
@@ -132,13 +132,13 @@ def _data(
     tables: dict[str, Sequence[object]] = {
         "static const column columns[]": list(map(_column_fields, columns)),
         **{f"static const {table.kind} {table.kind}_rows[]": table.rows for table in encodings},
-        "static const layer layers[]": _layers(exported.spec, exported.networks),
+        "static const layer layers[]": layer_rows(exported.spec, exported.networks),
         "static const double target[4][OUTPUTS]": [] if target is None else target.tolist(),
     }
     if exported.classes is not None:
         labels = [str(label) for label in numpy.asarray(exported.classes).tolist()]
         tables["const char *const xpnet_classes[]"] = labels
-    return "\n".join(f"{name} = {_literal(list(rows))};" for name, rows in tables.items() if rows)
+    return "\n".join(f"{name} = {literal(list(rows))};" for name, rows in tables.items() if rows)
 
 
 def _column_fields(column: ColumnInput) -> list[object]:
@@ -192,7 +192,9 @@ def _encoding_tables(encoder: TableEncoder | None) -> list[_EncodingTable]:
     ]
 
 
-def _layers(spec: NetworkSpec, networks: Sequence[dict[str, numpy.ndarray]]) -> list[list[object]]:
+def layer_rows(
+    spec: NetworkSpec, networks: Sequence[dict[str, numpy.ndarray]]
+) -> list[list[object]]:
     """Return the fields of each layer of each network."""
     rows: list[list[object]] = []
     for params in networks:
@@ -247,12 +249,12 @@ def _call(expression: OnnxOperand) -> str:
     if isinstance(expression, str):
         return expression
     if isinstance(expression, float):
-        return _literal(numpy.float32(expression))
+        return literal(numpy.float32(expression))
     operator, *operands = expression
     return f"{operator}({', '.join(map(_call, operands))})"
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
     """Return a value in C, which reads back the same.
 
     A list is in braces, an array of NumPy is a pointer to its values, None is NULL.
@@ -263,11 +265,11 @@ def _literal(value: Any) -> str:
         return "NULL"
     if isinstance(value, numpy.ndarray):
         kind = {"float32": "float", "float64": "double"}.get(value.dtype.name, "char *const")
-        return f"(const {kind}[]){_literal(list(value.ravel()) or [0])}"
+        return f"(const {kind}[]){literal(list(value.ravel()) or [0])}"
     if isinstance(value, list):
-        return f"{{{', '.join(map(_literal, value))}}}"
+        return f"{{{', '.join(map(literal, value))}}}"
     if isinstance(value, str):
-        return _string(value)
+        return text_literal(value)
     if isinstance(value, float | numpy.float32) and not numpy.isfinite(value):
         raise InputError(f"Numbers of a C file must be finite; got {value}. Train the model again.")
     if isinstance(value, numpy.float32):
@@ -275,7 +277,7 @@ def _literal(value: Any) -> str:
     return f"{value:.17e}" if isinstance(value, float) else str(int(value))
 
 
-def _string(text: str) -> str:
+def text_literal(text: str) -> str:
     """Return text as bytes of UTF-8, in which only letters and digits are not escaped.
 
     Raises InputError for text that is not valid Unicode or contains NUL, which ends text in C.

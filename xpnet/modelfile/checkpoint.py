@@ -194,7 +194,9 @@ def read_checkpoint(path: str | Path) -> TrainingState:
     try:
         if description.kind != KIND:
             raise ValueError("it is a model; xpnet.load opens it")
-        state = _state(description.network, from_json(description.settings["state"], arrays))
+        state = training_state(
+            description.network, from_json(description.settings["state"], arrays)
+        )
         if arrays:
             raise ValueError(f"{', '.join(arrays)} have no place in its description")
         return state
@@ -204,7 +206,7 @@ def read_checkpoint(path: str | Path) -> TrainingState:
         ) from error
 
 
-def _state(spec: NetworkSpec, tree: SavedState) -> TrainingState:
+def training_state(spec: NetworkSpec, tree: SavedState) -> TrainingState:
     """Return the state in a tree, if it is one of this network.
 
     Raises ValueError, TypeError, KeyError, AttributeError or OverflowError otherwise.

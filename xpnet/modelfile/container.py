@@ -114,7 +114,7 @@ def write(
         ) from None
     try:
         content = _content(save, description, tensors)
-        check(_header(BytesIO(content)).description)
+        check(read_header(BytesIO(content)).description)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
             f"A model file must return the model unchanged; this one would not: {error}. "
@@ -173,7 +173,7 @@ def read(
     """
     with open_plain(path) as file:
         try:
-            header = _header(file)
+            header = read_header(file)
             tensors: dict[str, numpy.ndarray] | dict[str, Tensor]
             tensors = _tensors(file, header) if with_tensors else header.entries
             return header.description, tensors
@@ -205,7 +205,7 @@ class FileHeader(NamedTuple):
     checksum: str
 
 
-def _header(file: BinaryIO) -> FileHeader:
+def read_header(file: BinaryIO) -> FileHeader:
     """Read the header of a file, which is then at the tensors."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -226,12 +226,12 @@ def _header(file: BinaryIO) -> FileHeader:
     )
     _require(is_ours, "it has no description by xpnet (other safetensors files hold no such model)")
     tensors = {name: typed(entry, Tensor) for name, entry in entries.items()}
-    _check_places(tensors, size - 8 - length)
+    check_places(tensors, size - 8 - length)
     description, checksum = _unseal(metadata["xpnet"], tensors)
     return FileHeader(description, tensors, checksum)
 
 
-def _check_places(tensors: dict[str, Tensor], data_size: int) -> None:
+def check_places(tensors: dict[str, Tensor], data_size: int) -> None:
     """Require that the tensors fill the data, one after the other, each with its shape's size."""
     end = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_offsets):

@@ -91,8 +91,8 @@ def open_file(
     """
     spec = description.network
     estimator, facts = constructed(description)
-    _check_facts(facts, FACTS | LABEL_FACTS if description.kind == "MLPClassifier" else FACTS)
-    _check_columns(facts, spec)
+    check_facts(facts, FACTS | LABEL_FACTS if description.kind == "MLPClassifier" else FACTS)
+    check_columns(facts, spec)
     values = take_parameters(spec, tensors)
     best = None
     if facts.get("validation_scores_") is not None:
@@ -136,7 +136,7 @@ def with_parameters(kind: str, params: object) -> Any:
     return estimator
 
 
-def _check_facts(facts: object, types: Mapping[str, type | tuple[type, ...]]) -> None:
+def check_facts(facts: object, types: Mapping[str, type | tuple[type, ...]]) -> None:
     """Raise ValueError unless these are attributes that ``fit`` sets.
 
     types : of all attributes that it may set, by name
@@ -149,7 +149,7 @@ def _check_facts(facts: object, types: Mapping[str, type | tuple[type, ...]]) ->
         raise ValueError(_OTHER_FACTS)
 
 
-def _check_columns(facts: SavedState, spec: NetworkSpec) -> None:
+def check_columns(facts: SavedState, spec: NetworkSpec) -> None:
     """Raise ValueError unless names and classes are as many as the network's inputs and outputs."""
     names = facts.get("feature_names_in_")
     if names is not None:

@@ -200,7 +200,7 @@ def write_onnx(path: str | Path, exported: Exported) -> None:
         graph.output(result, name, dtype, spec.widths[-1])
     else:
         _add_labels(graph, result, exported)
-    _write_graph(path, graph, exported.known_parts)
+    write_graph(path, graph, exported.known_parts)
 
 
 def _finish(graph: Graph, mean: Value, exported: Exported) -> "Value":
@@ -222,7 +222,7 @@ def _finish(graph: Graph, mean: Value, exported: Exported) -> "Value":
     return result
 
 
-def _write_graph(path: str | Path, graph: Graph, known_parts: str = "") -> None:
+def write_graph(path: str | Path, graph: Graph, known_parts: str = "") -> None:
     """Check a whole graph, and write it to a file with the description of its columns.
 
     known_parts : what a result means for rows whose mean or odds are known in part; "" for nothing

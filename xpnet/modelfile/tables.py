@@ -143,7 +143,7 @@ def open_file(
         raise ValueError("threshold must be in (0, 1), and go with two classes")
     if spec.loss == "ordered_cross_entropy":
         fields["choice"] = estimator.ordered_prediction
-    encoder = _encoder_of(description.settings["encoder"], tensors)
+    encoder = encoder_of(description.settings["encoder"], tensors)
     if sum(len(encoding.labels) for encoding in encoder.encodings_) != spec.widths[0]:
         raise ValueError("its encoder has other outputs than its networks have inputs")
     networks = [
@@ -156,7 +156,7 @@ def open_file(
         )
         for k in range(len(epochs))
     ]
-    fields["importances"] = _take_importances(tensors, encoder.n_features_in_)
+    fields["importances"] = take_importances(tensors, encoder.n_features_in_)
     kind = FittedRegressor if description.kind == "TabularRegressor" else FittedClassifier
     estimator.backend = backend
     return estimator.set_fitted_state(kind(encoder=encoder, networks=networks, **fields))
@@ -187,7 +187,7 @@ def _take_targets(
     return arrays
 
 
-def _take_importances(tensors: dict[str, numpy.ndarray], columns: int) -> Importances | None:
+def take_importances(tensors: dict[str, numpy.ndarray], columns: int) -> Importances | None:
     """Return the importances of the columns; None in files of fits that did not have them."""
     arrays = [tensors.pop(name, None) for name in ("importances", "importances_std")]
     values, errors = arrays
@@ -280,7 +280,7 @@ def _form_of_entry(encoding: Encoding, entry: dict[str, object]) -> ColumnForm |
     return checked_form(typed({"kind": "time" if is_time else "date", **fields}, ColumnForm))
 
 
-def _encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) -> xpnet.TableEncoder:
+def encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) -> xpnet.TableEncoder:
     """Return an encoder from its settings in a file, in time linear in their size.
 
     Raises ValueError, KeyError or TypeError for settings that ``_described`` does not write.
