@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from numbers import Real
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy
 from numpy.random import RandomState
@@ -44,13 +44,6 @@ if TYPE_CHECKING:
 
 CATEGORICAL_FEATURES = ARRAY_LIKE, {"auto", "from_dtype"}
 """The values that ``categorical_features`` may have."""
-
-
-class _FittedRows(NamedTuple):
-    """The rows that an encoder was fitted to. means : the outputs that are mean targets"""
-
-    table: Table
-    means: list[InputMeans]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -369,7 +362,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         list of InputMeans
             The outputs that are mean targets, and their values for the rows of the table.
         """
-        return self._fit(X, y, groups, time).means
+        _, means = self._fit(X, y, groups, time)
+        return means
 
     def _means_of_inputs(self, means: dict[int, ColumnMeans]) -> list[InputMeans]:
         """Return the outputs that are mean targets. means : by the index of their column"""
@@ -387,8 +381,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         groups: ArrayLike | None = None,
         time: ArrayLike | str | None = None,
         learned_rows: numpy.ndarray | None = None,
-    ) -> _FittedRows:
-        """Fit; return the rows of the table, and the mean targets of their values."""
+    ) -> tuple[Table, list[InputMeans]]:
+        """Fit; return the rows of the table, and the outputs that are mean targets."""
         check_parameters(self)
         table = table_of(X)
         rules = self._rules_of(table)
@@ -434,7 +428,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             encoding.column: encoding.later_form(forms[encoding.column])
             for encoding in self.encodings_
         }
-        return _FittedRows(table, self._means_of_inputs(learned.means))
+        return table, self._means_of_inputs(learned.means)
 
     def _rules_of(self, table: Table) -> ReadingRules:
         """Return what the parameters say about the columns of a table."""

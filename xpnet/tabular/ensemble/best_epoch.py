@@ -71,7 +71,9 @@ class BestEpoch(EarlyStopping):
     """Early stopping by means of the parameters over the epochs, which also ends when time is over.
 
     The loss of the mean shows sooner that it no longer falls, and the mean is kept. Without
-    validation rows the last epoch is kept.
+    validation rows the last epoch is kept. Where `xpnet.training.TimeLimit` ends a training after
+    the first epoch beyond its limit, here no epoch begins that would end beyond it: the networks of
+    a fit share its time.
 
     held : the outputs of validation rows at the epochs that other validation rows choose; None
         where these are not followed

@@ -1,4 +1,8 @@
-"""How a fit divides rows: groups stay on one side, and validation rows are the latest ones."""
+"""How a fit divides rows: groups stay on one side, and validation rows are the latest ones.
+
+The command line asks these functions, too. The estimators of matrices divide rows as scikit-learn's
+networks do (`xpnet.learning.split`), since they find the same numbers.
+"""
 
 import warnings
 from collections.abc import Sequence
