@@ -1,28 +1,20 @@
-"""Kernels compiled for the host once a session, and launchers over them that run fibers in both
-orders.
+"""Launchers over the rig that run fibers in both orders, with and without cuBLASLt, and a card of
+the stand-in for CuPy.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from helpers.cuda import cupy_on_host
-from helpers.cuda.host import HostCublasLt, HostLauncher, build, build_cublaslt
+from helpers.cuda.host import HostCublasLt, HostLauncher
 from xpnet_cupy import CupyBackend
-from xpnet_cupy.cuda import SOURCE
 
 
 @pytest.fixture(scope="session")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The kernels for each dtype."""
-    folder = tmp_path_factory.mktemp("kernels")
-    return {dtype: build(SOURCE, dtype, folder) for dtype in ("float32", "float64")}
-
-
-@pytest.fixture(scope="session")
-def lt(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def lt() -> HostCublasLt:
     """A cuBLASLt that works on host memory."""
-    return HostCublasLt(build_cublaslt(tmp_path_factory.mktemp("cublaslt")))
+    return HostCublasLt()
 
 
 @pytest.fixture(scope="module")
@@ -44,30 +36,36 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def fused(libraries: dict[str, Any], lt: Any, dtype: str) -> Iterator[HostLauncher]:
+def make_launcher() -> Iterator[Callable[..., HostLauncher]]:
+    """Makes launchers, by the arguments of `HostLauncher`: when the test ends, nobody has written
+    beyond their arrays.
+    """
+    made: list[HostLauncher] = []
+
+    def make(*arguments: Any, **options: Any) -> HostLauncher:
+        made.append(HostLauncher(*arguments, **options))
+        return made[-1]
+
+    yield make
+    for launcher in made:
+        launcher.xp.check()
+
+
+@pytest.fixture
+def fused(make_launcher: Any, lt: Any, dtype: str) -> HostLauncher:
     """A launcher of products with epilogues, through cuBLASLt's interface."""
-    made = HostLauncher(libraries[dtype], dtype, lt)
-    yield made
-    made.xp.check()
+    return make_launcher(dtype, lt)
 
 
 @pytest.fixture(params=["plain", "fused"])
-def either(
-    request: pytest.FixtureRequest, dtype: str, libraries: dict[str, Any], lt: Any
-) -> Iterator[HostLauncher]:
+def either(request: pytest.FixtureRequest, make_launcher: Any, lt: Any, dtype: str) -> HostLauncher:
     """A launcher of products without epilogues, and one of products with them."""
-    made = HostLauncher(libraries[dtype], dtype, lt if request.param == "fused" else None)
-    yield made
-    made.xp.check()
+    return make_launcher(dtype, lt if request.param == "fused" else None)
 
 
 @pytest.fixture(params=[False, True], ids=["forward", "reversed"])
-def launcher(
-    request: pytest.FixtureRequest, dtype: str, libraries: dict[str, Any]
-) -> Iterator[HostLauncher]:
+def launcher(request: pytest.FixtureRequest, make_launcher: Any, dtype: str) -> HostLauncher:
     """A launcher for ``dtype`` that runs fibers first to last, and one that runs them last to
     first.
     """
-    made = HostLauncher(libraries[dtype], dtype, reversed=request.param)
-    yield made
-    made.xp.check()
+    return make_launcher(dtype, reversed=request.param)

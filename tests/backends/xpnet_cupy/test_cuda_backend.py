@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import Array
-from helpers.cuda.host import needs_compiler
+from helpers.cuda.rig import needs_compiler
 from helpers.cuda.streams import CudaError, Device
 from helpers.programs import with_helpers
 from xpnet_cupy import CupyBackend

@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 import pytest
 from helpers.cuda import cupy_on_host
-from helpers.cuda.host import needs_compiler
+from helpers.cuda.rig import needs_compiler
 
 gpu = pytest.importorskip("xpnet_bench.jobs.gpu", reason="the benchmarks are not installed")
 from xpnet_bench.contenders.contender import Network, training_loss  # noqa: E402

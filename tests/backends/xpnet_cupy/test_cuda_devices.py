@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import Array
-from helpers.cuda.host import needs_compiler
+from helpers.cuda.rig import needs_compiler
 from helpers.cuda.streams import Device
 
 import xpnet

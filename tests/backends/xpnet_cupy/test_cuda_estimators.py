@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import uploaded
-from helpers.cuda.host import needs_compiler
+from helpers.cuda.rig import needs_compiler
 from helpers.cuda.streams import Stream, current
 
 import xpnet

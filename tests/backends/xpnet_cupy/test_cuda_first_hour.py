@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from helpers.cuda.host import needs_compiler
+from helpers.cuda.rig import needs_compiler
 from helpers.programs import module_command, with_helpers
 
 GPU = Path(__file__).parents[2] / "gpu"

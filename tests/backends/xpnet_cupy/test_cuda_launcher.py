@@ -18,7 +18,7 @@ from helpers.cuda import cupy_on_host
 from helpers.cuda.checks import BATCH, RULES, data, train, weights, with_reference
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import Array
-from helpers.cuda.host import needs_compiler
+from helpers.cuda.rig import needs_compiler
 from helpers.cuda.streams import CudaError, Event, Failing, Graph, Stream
 from xpnet_cupy import CupyBackend, runs
 from xpnet_cupy.cublaslt import CublasLt

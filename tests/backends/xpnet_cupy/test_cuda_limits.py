@@ -22,7 +22,8 @@ from helpers.cuda.checks import (
 )
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import POOL
-from helpers.cuda.host import HostLauncher, needs_compiler, run_kernel
+from helpers.cuda.host import HostLauncher
+from helpers.cuda.rig import host_kernels, needs_compiler
 from helpers.cuda.streams import CudaError, Device, Stream
 from helpers.programs import with_helpers
 from xpnet_cupy import CupyBackend
@@ -227,7 +228,7 @@ LAST_BLOCKS: dict[str, Callable[[], LastBlock]] = {
 
 
 @pytest.mark.parametrize("case", LAST_BLOCKS)
-def test_indices_have_64_bits(case: str, libraries: dict[str, Any]) -> None:
+def test_indices_have_64_bits(case: str) -> None:
     """The last block of a launch over more than 2^31 numbers reads and writes where it must; of the
     arrays only the ends are in memory.
     """
@@ -244,7 +245,8 @@ def test_indices_have_64_bits(case: str, libraries: dict[str, Any]) -> None:
         for parameter, value in zip(KERNELS[launch.kernel], launch.arguments, strict=True)
     )
     last = int(np.prod(launch.grid, dtype=np.int64)) - 1
-    run_kernel(libraries["float64"], launch.kernel, launch.grid, launch.block, arguments, only=last)
+    kernels = host_kernels("float64")
+    kernels.run(launch.kernel, launch.grid, launch.block, arguments, only=last)
     for array, wanted in launch.results:
         np.testing.assert_allclose(array, wanted, rtol=1e-14, atol=1e-14)
 
@@ -258,12 +260,12 @@ REFUSED: dict[str, tuple[tuple[int, ...], tuple[int, ...], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_the_host_refuses_what_a_card_refuses(what: str, libraries: dict[str, Any]) -> None:
+def test_the_host_refuses_what_a_card_refuses(what: str) -> None:
     grid, block, message = REFUSED[what]
     x = np.zeros((1, 1))
     arguments = (x, x, np.int32(1), np.int32(1), np.int32(1))
     with pytest.raises(RuntimeError, match=message):
-        run_kernel(libraries["float64"], "column_sum", grid, block, arguments)
+        host_kernels("float64").run("column_sum", grid, block, arguments)
 
 
 @pytest.mark.usefixtures("cuda")

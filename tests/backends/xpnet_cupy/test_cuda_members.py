@@ -16,7 +16,8 @@ from helpers.cuda.checks import (
     data,
     make,
 )
-from helpers.cuda.host import HostLauncher, needs_compiler
+from helpers.cuda.host import HostCublasLt, HostLauncher
+from helpers.cuda.rig import needs_compiler
 from helpers.pairs import activation_and_loss_pairs
 from xpnet_cupy.launcher import LOSSES
 
@@ -143,9 +144,9 @@ def test_epochs_that_count_by_rows(fused: HostLauncher, dtype: str) -> None:
 
 
 def test_a_product_that_cublaslt_refuses_falls_back(
-    libraries: dict[str, Any], lt: Any, dtype: str
+    make_launcher: Any, lt: Any, dtype: str
 ) -> None:
-    fresh = HostLauncher(libraries[dtype], dtype, type(lt)(lt.library))
+    fresh = make_launcher(dtype, HostCublasLt())
     spec = members((7, 6, 4), "relu", dtype=dtype)
     lt.library.fake_refuse(4, True)
     try:

@@ -17,7 +17,8 @@ from helpers.cuda.checks import (
     draw,
     run,
 )
-from helpers.cuda.host import HostLauncher, launching, needs_compiler
+from helpers.cuda.host import HostLauncher, launching
+from helpers.cuda.rig import needs_compiler
 from helpers.updates import buffers_of, numbers_of
 from xpnet_cupy import launches
 from xpnet_cupy.backend import CupyBackend
@@ -160,29 +161,29 @@ def test_rows_with_nan_and_infinities(
 @pytest.mark.parametrize(("cols", "reads"), [(200, 1), (5000, 1), (9000, 2)])
 @pytest.mark.parametrize("name", ["softmax", "softmax_cross_entropy"])
 def test_rows_are_read_from_memory_once(
-    libraries: dict[str, Any], name: str, cols: int, reads: int
+    make_launcher: Any, name: str, cols: int, reads: int
 ) -> None:
     """Rows too long for the registers of a block are read for their sum, and again for the
     result.
     """
-    launcher = HostLauncher(libraries["float32"], "float32")
-    launcher.take_counts()
+    launcher = make_launcher("float32")
+    launcher.kernels.take_counts()
     labels = [np.array([1, 0, 2])] if name == "softmax_cross_entropy" else []
     run(launcher, name, draw((3, cols), "float32"), *labels)
-    assert launcher.take_counts() == (reads * 3 * cols * 4, reads * 3 * cols)
+    assert launcher.kernels.take_counts() == (reads * 3 * cols * 4, reads * 3 * cols)
 
 
 def test_updates_and_gathers_move_sixteen_bytes_at_a_time(
     launcher: HostLauncher, dtype: str
 ) -> None:
     item, arrays = np.dtype(dtype).itemsize, [draw((1000,), dtype) ** 2 for _ in range(4)]
-    launcher.take_counts()
+    launcher.kernels.take_counts()
     run(launcher, "adam_update", *arrays, t=1, learning_rate=0.1)
-    assert launcher.take_counts() == (7 * 1000 * item, 7 * 1000 * item // 16)
+    assert launcher.kernels.take_counts() == (7 * 1000 * item, 7 * 1000 * item // 16)
     epoch, x, order = EpochMemory(launcher), draw((10, 64), dtype), np.arange(10, dtype=np.int32)
     epoch.data[[0, 3]] = x.ctypes.data, order.ctypes.data
     launches.next_batch(launcher, UpdateRule("sgd"), epoch, launcher.xp.empty(x.shape, dtype))()
-    assert launcher.take_counts() == (10 * 64 * item, 10 * 64 * item // 16)
+    assert launcher.kernels.take_counts() == (10 * 64 * item, 10 * 64 * item // 16)
 
 
 def test_a_label_outside_of_the_classes_is_a_row_of_zeros(

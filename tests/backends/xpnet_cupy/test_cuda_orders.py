@@ -14,7 +14,7 @@ import pytest
 from helpers.cuda.checks import RULES, data, weights
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import PINNED
-from helpers.cuda.host import needs_compiler
+from helpers.cuda.rig import needs_compiler
 from helpers.cuda.streams import Event, Graph, Stream
 from xpnet_cupy import CupyBackend
 from xpnet_cupy.launcher import Launcher

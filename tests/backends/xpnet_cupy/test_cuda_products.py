@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cuda.host import by_matmul, needs_compiler
+from helpers.cuda.host import by_matmul
+from helpers.cuda.rig import needs_compiler
 from xpnet_cupy import cublaslt
 from xpnet_cupy.cublaslt import (
     FORWARD,

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.cuda.host import compiled, needs_compiler
+from helpers.cuda.rig import compiled, needs_compiler
 from helpers.cuda.tsan_battery import BARRIERS
 from helpers.programs import with_helpers
 from xpnet_cupy.cuda import SOURCE

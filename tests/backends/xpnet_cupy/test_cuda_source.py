@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -25,12 +25,15 @@ from helpers.cuda.checks import (
     data,
     draw,
     run,
+    shifted,
 )
 from helpers.cuda.compilers import CUPY_OPTIONS, find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
-from helpers.cuda.host import HostLauncher, build, needs_compiler
+from helpers.cuda.host import HostLauncher, launching
+from helpers.cuda.rig import HostKernels, host_kernels, needs_compiler
 from xpnet_cupy.cuda import SOURCE
 from xpnet_cupy.launcher import KERNELS
 from xpnet_cupy.launches import FACTORS
+from xpnet_cupy.operations import table
 
 from xpnet.backend import BatchPart, NetworkSpec
 from xpnet.errors import InputError
@@ -280,9 +283,9 @@ A barrier that is missing is a race, which `test_cuda_races.py` looks for.
 """
 
 
-def battery(library: Any, *, reversed: bool) -> None:
+def battery(kernels: HostKernels, *, reversed: bool) -> None:
     """A few checks that between them run every part of the source, in float64."""
-    launcher = HostLauncher(library, "float64", reversed=reversed)
+    launcher = HostLauncher("float64", kernels=kernels, reversed=reversed)
     for cols in (33, 1000):
         x, labels = draw((3, cols), "float64"), np.array([cols - 1, 1, 7])
         assert_close(*run(launcher, "softmax", x), "float64")
@@ -320,24 +323,62 @@ def battery(library: Any, *, reversed: bool) -> None:
 
 
 @needs_compiler
-def test_the_battery_passes_on_the_source_as_it_is(libraries: dict[str, Any]) -> None:
+def test_the_battery_passes_on_the_source_as_it_is() -> None:
     for reversed in (False, True):
-        battery(libraries["float64"], reversed=reversed)
+        battery(host_kernels("float64"), reversed=reversed)
 
 
 @needs_compiler
 @pytest.mark.attack
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_mistake_in_the_source_is_noticed(mutation: str, tmp_path: Path) -> None:
-    library = build(first(SOURCE, *MUTATIONS[mutation]), "float64", tmp_path, optimise=False)
+def test_a_mistake_in_the_source_is_noticed(mutation: str) -> None:
+    text = first(SOURCE, *MUTATIONS[mutation])
+    kernels = host_kernels("float64", text, optimise=False)
     noticed = False
     for reversed in (False, True):
         try:
             with np.errstate(all="ignore"):
-                noticed or battery(library, reversed=reversed)
+                noticed or battery(kernels, reversed=reversed)
         except (AssertionError, RuntimeError):
             noticed = True
     assert noticed, f"{mutation}: not noticed"
+
+
+class Access(NamedTuple):
+    """An access to memory that no kernel may make.
+
+    before, after : what is replaced in the source, at its first occurrence, and by what
+    told : what the kernel ends with
+    """
+
+    before: str
+    after: str
+    told: str
+
+
+ACCESSES = {
+    "beyond a pack in registers": Access("k < width", "k <= width", "beyond a variable"),
+    "a pack at an address that is no multiple of its size": Access(
+        "cols % PACK == 0 && aligned(x) && aligned(bias) && aligned(out)",
+        "cols % PACK == 0",
+        "misaligned",
+    ),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("access", ACCESSES)
+def test_an_access_to_memory_that_is_not_the_kernels_ends_it(
+    make_launcher: Any, access: str
+) -> None:
+    """The numbers may be right on the host nevertheless."""
+    before, after, told = ACCESSES[access]
+    launcher = make_launcher(
+        "float32", kernels=host_kernels("float32", first(SOURCE, before, after))
+    )
+    x = shifted(launcher, draw((5, 8), "float32"))
+    with pytest.raises(RuntimeError, match=told):
+        table(launching(launcher))["relu"].launch(x)
 
 
 def test_the_updates_have_the_order_and_the_constants_of_the_table() -> None:

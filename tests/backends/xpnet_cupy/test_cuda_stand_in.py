@@ -9,7 +9,7 @@ from helpers.cuda import cupy_on_host
 from helpers.cuda.checks import with_reference
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import Array, OutOfMemoryError
-from helpers.cuda.host import needs_compiler
+from helpers.cuda.rig import needs_compiler
 from helpers.cuda.streams import CudaError, Device, Event, Stream
 from xpnet_cupy import CupyBackend
 from xpnet_numpy import NumpyBackend

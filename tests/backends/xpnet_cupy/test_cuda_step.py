@@ -22,7 +22,8 @@ from helpers.cuda.checks import (
     train,
     weights,
 )
-from helpers.cuda.host import HostLauncher, needs_compiler
+from helpers.cuda.host import HostCublasLt, HostLauncher
+from helpers.cuda.rig import needs_compiler
 from helpers.pairs import activation_and_loss_pairs
 from xpnet_cupy import launches
 from xpnet_cupy.launcher import LOSSES
@@ -64,9 +65,9 @@ def test_fused_products(fused: HostLauncher, rule: str, form: str, dtype: str) -
 )
 @pytest.mark.parametrize("at_call", [False, True], ids=["not offered", "refused at the call"])
 def test_a_missing_epilogue_falls_back(
-    libraries: dict[str, Any], lt: Any, dtype: str, epilogue: int, at_call: bool
+    make_launcher: Any, lt: Any, dtype: str, epilogue: int, at_call: bool
 ) -> None:
-    launcher = HostLauncher(libraries[dtype], dtype, type(lt)(lt.library))
+    launcher = make_launcher(dtype, HostCublasLt())
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "relu"), dtype=dtype)
     lt.library.fake_refuse(epilogue, at_call)
     try:
@@ -116,8 +117,8 @@ def test_batch_sizes(launcher: HostLauncher, batch: int, shuffled: bool, dtype: 
     assert_agrees(spec, launcher, *data(spec, "indices"), batch=batch, shuffled=shuffled)
 
 
-def test_many_classes_and_rows_over_several_chunks(libraries: dict[str, Any]) -> None:
-    launcher = HostLauncher(libraries["float64"], "float64")
+def test_many_classes_and_rows_over_several_chunks(make_launcher: Any) -> None:
+    launcher = make_launcher("float64")
     spec = NetworkSpec((3, 2, 600), ("tanh",))
     assert_agrees(spec, launcher, *data(spec, "indices", rows=530), batch=530)
     assert {"cross_entropy_indices_block", "column_sum"} <= set(launcher.launched)

@@ -4,7 +4,7 @@
 // that is not held back by a barrier is far ahead of the others; and it goes through warps and lanes in the order it is
 // told, so that code which relies on an order is caught by the other one. Threads that wait for each other at different
 // barriers are an error, as is a shuffle from a lane that is not there or that its mask does not name, a misaligned
-// address, and a grid or a block that CUDA refuses.
+// address, an access beyond a variable of a thread, and a grid or a block that CUDA refuses.
 //
 // With -fsanitize=thread every fiber is one of ThreadSanitizer's, and memory is in order where CUDA orders it: at
 // __syncthreads and at a launch; a shuffle orders nothing. So an access within a block that comes before another by luck
@@ -260,10 +260,18 @@ UNSEEN static void barrier(int number) {
 }  // namespace host
 
 #ifndef __SANITIZE_THREAD__
-// What the compiler calls, by -fsanitize=alignment, before a read or a write at an address that is no multiple of what
-// its type asks for: a card ends the kernel there.
-extern "C" void __ubsan_handle_type_mismatch_v1(void *, unsigned long) {
-  host::error = "a misaligned address";
+struct Mismatch {  // what the compiler tells of an access
+  const char *file;
+  unsigned line, column;
+  const void *type;
+  unsigned char log_alignment, kind;
+};
+
+// What the compiler calls, by -fsanitize=alignment and object-size, before a read or a write at an address that is no
+// multiple of what its type asks for, where a card ends the kernel, or beyond a variable of the thread.
+extern "C" void __ubsan_handle_type_mismatch_v1(Mismatch *access, unsigned long address) {
+  const unsigned long beside = address & ((1ul << access->log_alignment) - 1);
+  host::error = beside ? "a misaligned address" : "an access beyond a variable";
   host::wait(host::DONE);
 }
 #endif

@@ -8,8 +8,6 @@ and the order of calls are right; what a GPU does with them it cannot show.
 
 import runpy
 import sys
-import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -17,7 +15,7 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +30,7 @@ from helpers.cuda.device_arrays import (
     compute,
     empty,
 )
-from helpers.cuda.host import build, build_cublaslt, run_kernel
+from helpers.cuda.rig import HostKernels, folder, host_cublaslt, host_kernels
 from helpers.cuda.streams import (
     CudaError,
     Device,
@@ -44,7 +42,7 @@ from helpers.cuda.streams import (
     current,
 )
 
-FOLDER, SESSION, FIBERS = Path(tempfile.mkdtemp()), ExitStack(), threading.Lock()
+SESSION = ExitStack()
 
 launched: list[str] = []  # kernels, as they were asked for
 
@@ -52,38 +50,28 @@ launched: list[str] = []  # kernels, as they were asked for
 class RawModule:
     """cupy.RawModule: compiled for the host."""
 
-    built: ClassVar[dict[tuple[str, str], Any]] = {}
-
     def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
-        key = (code, "float64" if "-DREAL=double" in options else "float32")
-        with FIBERS:  # one thread at a time writes a library
-            if key not in self.built:
-                self.built[key] = build(*key, FOLDER)
-        self.library = self.built[key]
+        dtype = "float64" if "-DREAL=double" in options else "float32"
+        self.kernels = host_kernels(dtype, code)
 
     def get_function(self, name: str) -> Callable[..., None]:
         assert current().capture is None, "a kernel was loaded in a capture"
         if Failing.load:
             raise CudaError(Failing.load)
 
-        return Kernel(self.library, name)
+        return Kernel(self.kernels, name)
 
 
 class Kernel:
     """cupy.RawKernel."""
 
-    def __init__(self, library: Any, name: str) -> None:
-        self.library, self.name = library, name
+    def __init__(self, kernels: HostKernels, name: str) -> None:
+        self.kernels, self.name = kernels, name
 
     def __call__(self, grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
         values = tuple(map(_by_value, arguments))
         launched.append(self.name)
-        current().ask(lambda: self.run(grid, block, values))
-
-    def run(self, grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
-        """One after the other: fibers belong to one thread."""
-        with FIBERS:
-            run_kernel(self.library, self.name, grid, block, arguments)
+        current().ask(lambda: self.kernels.run(self.name, grid, block, values))
 
 
 def _by_value(argument: Any) -> Any:
@@ -104,7 +92,7 @@ class CublasLtLibrary:
     """The stand-in for cuBLASLt, whose products are captured like kernels."""
 
     def __init__(self) -> None:
-        self._library = build_cublaslt(FOLDER)
+        self._library = host_cublaslt()
         self.workspaces: dict[int, set[int]] = {}  # the streams that have written to each
 
     def __getattr__(self, name: str) -> Any:
@@ -228,7 +216,7 @@ def installed() -> Iterator[Any]:
     library = CublasLtLibrary()
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("CUPY_CACHE_DIR", str(FOLDER))
+            patch.setenv("CUPY_CACHE_DIR", str(folder()))
             patch.setattr(cublaslt, "find_cublaslt", lambda major: library)
             patch.setattr(cuda, "library", library, raising=False)
             _on_device.cache_clear()

@@ -4,7 +4,6 @@ LIBRARY``.
 ThreadSanitizer writes its reports to standard error, and this script where each part begins.
 """
 
-import ctypes
 import sys
 from dataclasses import replace
 from typing import Any
@@ -24,7 +23,8 @@ from helpers.cuda.checks import (
     make,
     run,
 )
-from helpers.cuda.host import HostLauncher, run_kernel
+from helpers.cuda.host import HostLauncher
+from helpers.cuda.rig import HostKernels
 from xpnet.backend import NetworkSpec
 from xpnet.ops import UPDATES
 
@@ -49,7 +49,7 @@ class Capped(HostLauncher):
                     min(block[0], THREADS),
                     *(max(1, min(size, THREADS // block[0])) for size in block[1:]),
                 )
-            run_kernel(self.library, name, grid, block, arguments, reversed=self.reversed)
+            self.kernels.run(name, grid, block, arguments, reversed=self.reversed)
 
         return launch
 
@@ -115,13 +115,13 @@ def part(name: str) -> None:
 
 
 if __name__ == "__main__":
-    library = ctypes.CDLL(sys.argv[1])
-    launcher = Capped(library, "float64")
+    kernels = HostKernels(sys.argv[1])
+    launcher = Capped("float64", kernels=kernels)
     part("as it is")
     every(launcher)
     for barrier in range(BARRIERS):
         part(f"without barrier {barrier}")
-        library.remove_barrier(barrier)
+        kernels.remove_barrier(barrier)
         for check in (rows, columns, members):
             try:
                 check(launcher)
