@@ -11,7 +11,7 @@ from helpers.cases import each_case
 from sklearn.metrics import log_loss
 
 import xpnet
-from xpnet.tabular.encodings.differences import are_clock_numbers
+from xpnet.tabular.encodings.differences.units import are_clock_numbers
 
 FLIPPED = 0.05
 """Share of the labels of the made-up tables that are wrong."""

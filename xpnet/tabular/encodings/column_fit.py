@@ -14,13 +14,13 @@ import numpy
 from xpnet.errors import InputError
 from xpnet.tabular.columns.records import CategoryCodes, ColumnKind, Table, enumerated
 from xpnet.tabular.encodings.category import CategoryEncoding, fit_category, with_details
-from xpnet.tabular.encodings.differences import (
+from xpnet.tabular.encodings.differences.found import (
     MAX_SUBTRACTED_COLUMNS,
     FoundDifference,
-    NumberColumn,
     auditioned_rows,
     find_differences,
 )
+from xpnet.tabular.encodings.differences.units import NumberColumn
 from xpnet.tabular.encodings.encoding import Encoding
 from xpnet.tabular.encodings.encoding_target import Target
 from xpnet.tabular.encodings.kinds import ENCODINGS

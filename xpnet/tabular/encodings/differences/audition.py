@@ -1,10 +1,4 @@
-"""Differences of two columns in the same unit, such as an opening and a closing price.
-
-Where the target depends on which of two columns is larger, and by how much, bins of each column
-explain little of it: a network would have to learn the difference from many cells of both. A
-difference that explains the target becomes a number of its own. Each pair of columns with similar
-ranges is auditioned on the training rows.
-"""
+"""The audition of differences: how much of the target they explain beyond single columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,36 +6,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
-from xpnet.tabular.encodings.encoding_target import Target, Task
-from xpnet.tabular.encodings.number import (
-    SECONDS_PER_DAY,
-    Difference,
-    NumberEncoding,
-    minutes_of_clock_numbers,
-)
+from xpnet.tabular.encodings.number import Difference
 
-MIN_ROWS = 100
-"""Minimum number of rows of a table whose differences are auditioned."""
-MAX_ROWS = 4096
-"""Maximum number of rows that are auditioned; these are drawn from more rows."""
-MAX_SUBTRACTED_COLUMNS = 100
-"""Maximum number of numbers and timestamps of a table whose differences are auditioned. In a table
-of more, chance and the time of the audition grow with the square of their number."""
-MAX_CLASSES = 16
-"""Maximum number of classes whose indicators are compared: the most frequent ones."""
-MIN_VALUES = 5
-"""Minimum number of different values of a column that may be part of a difference."""
-MIN_OVERLAP = 0.5
-"""Smallest overlap of the central ranges of two alike columns, as a share of their union."""
-CENTRAL_RANGE = (0.1, 0.9)
-"""The quantiles between which the central range of a column lies."""
-MAX_PAIRS = 500
-"""Maximum number of auditioned pairs: those whose ranges overlap most."""
-MAX_DIFFERENCES = 8
-"""Maximum number of differences that a table gets."""
 COLUMN_BINS = 32
 """Number of bins of each column, within which residuals are compared."""
 BINS_WITH_GAPS = COLUMN_BINS + 1
@@ -78,61 +45,9 @@ MIN_EXPLAINED = 0.02
 MIN_RATIO_TO_SUM = 2.0
 """Smallest ratio of what a difference explains to what the sum of both columns explains. Both
 explain as much of another interaction, such as a product."""
-MIN_CLOCK_VALUES = 20
-"""Minimum number of different values of a column of clock times that are written as numbers."""
-MIN_CLOCK_HOURS = 3
-"""Minimum number of different hours of such a column."""
-MINUTES_PER_DAY = 1440.0
 
 
-class NumberColumn(NamedTuple):
-    """A column that may be part of a difference.
-
-    encoding : how the column is encoded; of timestamps, their trend
-    x : (auditioned rows,) float64, NaN for gaps: the numbers, or seconds of timestamps
-    is_time_of_day : whether the timestamps have no date; clock : of timestamps
-    """
-
-    encoding: NumberEncoding
-    x: numpy.ndarray
-    is_time_of_day: bool
-    clock: str
-
-
-@dataclass(frozen=True)
-class FoundDifference:
-    """A difference that explains the target.
-
-    first : how the column is encoded from which the other one is subtracted
-    difference : how they are subtracted
-    explained : share of the squared residuals that its bins explain
-    """
-
-    first: NumberEncoding
-    difference: Difference
-    explained: float
-
-    @property
-    def why(self) -> str:
-        """Return why the difference is encoded."""
-        return f"explains {self.explained:.0%} of what the columns alone do not explain"
-
-
-class _Unit(NamedTuple):
-    """The unit of a column: two columns with different units have no difference.
-
-    is_time : whether it holds timestamps; clock : of timestamps
-    is_clock_number : whether its numbers are clock times such as 1730
-    period : of the unit, after which it begins again, 0 for none
-    """
-
-    is_time: bool
-    clock: str
-    is_clock_number: bool
-    period: float
-
-
-class _Candidate(NamedTuple):
+class Candidate(NamedTuple):
     """A pair of alike columns. period : of their unit, 0 for none"""
 
     first: int
@@ -141,7 +56,7 @@ class _Candidate(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _Values:
+class ColumnValues:
     """The auditioned columns in their units.
 
     x : (columns, rows) float64, NaN for gaps
@@ -191,7 +106,7 @@ class _Values:
         """Return the fine bins of the columns for which they were asked."""
         return {}
 
-    def equal_bins(self, candidates: Sequence[_Candidate], step: int) -> numpy.ndarray:
+    def equal_bins(self, candidates: Sequence[Candidate], step: int) -> numpy.ndarray:
         """Return the bins of equal widths of differences in each step-th row: (pairs, rows).
 
         Those of all rows are kept, since they are compared with the residuals again after each
@@ -206,11 +121,11 @@ class _Values:
         return numpy.stack([self._pair_bins[pair] for pair in candidates])
 
     @cached_property
-    def _pair_bins(self) -> dict[_Candidate, numpy.ndarray]:
+    def _pair_bins(self) -> dict[Candidate, numpy.ndarray]:
         """Return the bins of equal widths of the pairs for which they were asked."""
         return {}
 
-    def differences(self, candidates: Sequence[_Candidate], step: int = 1) -> numpy.ndarray:
+    def differences(self, candidates: Sequence[Candidate], step: int = 1) -> numpy.ndarray:
         """Return the differences of pairs of columns in each step-th row: (pairs, rows) float64."""
         x = self.x[:, ::step]
         differences = numpy.empty((len(candidates), x.shape[1]))
@@ -222,123 +137,10 @@ class _Values:
         return differences
 
 
-def auditioned_rows(target: Target) -> numpy.ndarray:
-    """Return the indices of the auditioned rows, which are independent: one row of each group.
-
-    Returns (auditioned rows,) int64, increasing; none where they would be too few.
-    """
-    if target.task is None:
-        return numpy.empty(0, numpy.int64)
-    order = target.learned(numpy.random.default_rng(0).permutation(len(target.y)))
-    if target.links.groups is not None:
-        _, first_of_group = numpy.unique(target.links.groups[order], return_index=True)
-        order = order[numpy.sort(first_of_group)]
-    return numpy.sort(order[:MAX_ROWS]) if len(order) >= MIN_ROWS else order[:0]
-
-
-def find_differences(
-    columns: Sequence[NumberColumn], y: numpy.ndarray, task: Task
-) -> list[FoundDifference]:
-    """Return the differences that explain what functions of all single columns do not.
-
-    Piecewise-linear functions of all columns are fitted to the target. What the bins of a
-    difference explain of the residuals is compared with what they explain by chance. The best
-    difference is kept, its bins are fitted to the residuals, and so on until none explains enough.
-
-    columns : two or more, in the auditioned rows; y : (auditioned rows,) numbers or class indices
-    """
-    units = [_unit_of(column) for column in columns]
-    in_units = [_in_unit(column.x, unit) for column, unit in zip(columns, units, strict=True)]
-    values = _Values(numpy.stack(in_units))
-    candidates = _alike_pairs(values, units)
-    if not candidates:
-        return []
-    audition = _Audition.begun(values, _comparable_targets(y, task))
-    candidates = audition.screened_once(candidates)
-    differences: list[FoundDifference] = []
-    while len(differences) < MAX_DIFFERENCES:
-        screened = audition.screened(candidates)
-        best = audition.best(screened)
-        if best is None:
-            break
-        first, second, _ = best.candidate
-        candidates = [pair.candidate for pair in screened if pair.candidate != best.candidate]
-        audition = audition.without(best.x)
-        unit = units[first]
-        minus = columns[second].encoding.column
-        difference = Difference(minus, unit.period, unit.is_clock_number)
-        differences.append(FoundDifference(columns[first].encoding, difference, best.explained))
-    return differences
-
-
-def _comparable_targets(y: numpy.ndarray, task: Task) -> numpy.ndarray:
-    """Return targets without heavy tails: normal scores of numbers, indicators of classes.
-
-    Returns (rows, columns) float64.
-    """
-    if task == "regression":
-        scores: numpy.ndarray = ndtri((rankdata(y) - 0.5) / len(y))
-        return scores[:, None]
-    classes, indices = numpy.unique(y, return_inverse=True)
-    if len(classes) > MAX_CLASSES:
-        frequent = numpy.argsort(-numpy.bincount(indices), kind="stable")[:MAX_CLASSES]
-        return (indices[:, None] == frequent).astype(numpy.float64)
-    return (indices[:, None] == numpy.arange(1, len(classes))).astype(numpy.float64)
-
-
-def _unit_of(column: NumberColumn) -> _Unit:
-    """Return the unit of a column."""
-    if column.encoding.part:
-        period = SECONDS_PER_DAY if column.is_time_of_day else 0.0
-        return _Unit(True, column.clock, False, period)
-    is_clock_number = are_clock_numbers(column.x)
-    return _Unit(False, "", is_clock_number, MINUTES_PER_DAY if is_clock_number else 0.0)
-
-
-def are_clock_numbers(x: numpy.ndarray) -> bool:
-    """Return whether numbers are clock times, such as 5 for 00:05, 930 for 9:30 and 2400.
-
-    x : (rows,) float64, NaN for gaps
-    """
-    values = x[~numpy.isnan(x)]
-    if ((values < 0) | (values > 2400) | (values != numpy.floor(values))).any():
-        return False
-    values = numpy.unique(values)
-    minutes = values % 100
-    if len(values) < MIN_CLOCK_VALUES or (minutes >= 60).any():
-        return False
-    return len(numpy.unique(values // 100)) >= MIN_CLOCK_HOURS and len(numpy.unique(minutes)) > 1
-
-
-def _in_unit(x: numpy.ndarray, unit: _Unit) -> numpy.ndarray:
-    """Return a column as it is subtracted; infinite numbers are gaps."""
-    x = numpy.where(numpy.isfinite(x), x, numpy.nan)
-    return minutes_of_clock_numbers(x) if unit.is_clock_number else x
-
-
-def _alike_pairs(values: _Values, units: Sequence[_Unit]) -> list[_Candidate]:
-    """Return the pairs of columns of one unit with similar ranges, the most similar ones."""
-    low, high = values.quantiles(numpy.array(CENTRAL_RANGE)).T
-    is_usable = (values.present >= MIN_ROWS) & (values.different_values() >= MIN_VALUES)
-    unit_codes = numpy.array([units.index(unit) for unit in units])
-    first, second = numpy.triu_indices(len(units), 1)
-    is_possible = is_usable[first] & is_usable[second] & (unit_codes[first] == unit_codes[second])
-    first, second = first[is_possible], second[is_possible]
-    union = numpy.maximum(high[first], high[second]) - numpy.minimum(low[first], low[second])
-    common = numpy.minimum(high[first], high[second]) - numpy.maximum(low[first], low[second])
-    overlap = numpy.divide(common, union, out=numpy.zeros(len(union)), where=union > 0)
-    best_first = numpy.argsort(-overlap, kind="stable")[:MAX_PAIRS]
-    pairs = best_first[overlap[best_first] >= MIN_OVERLAP]
-    return [
-        _Candidate(i, j, units[i].period)
-        for i, j in zip(first[pairs].tolist(), second[pairs].tolist(), strict=True)
-    ]
-
-
 class _Best(NamedTuple):
     """The best candidate. x : (rows,) its difference; explained : share of the residuals"""
 
-    candidate: _Candidate
+    candidate: Candidate
     x: numpy.ndarray
     explained: float
 
@@ -346,25 +148,25 @@ class _Best(NamedTuple):
 class _Screened(NamedTuple):
     """A candidate, and its `_Effect` by bins of equal widths."""
 
-    candidate: _Candidate
+    candidate: Candidate
     deviations: float
     explained: float
 
 
 @dataclass(frozen=True, eq=False)
-class _Audition:
+class Audition:
     """The residuals of the target, which functions of single columns do not explain.
 
     values : of all columns
     residuals : (rows, targets); terms : number of terms that are removed from the target
     """
 
-    values: _Values
+    values: ColumnValues
     residuals: numpy.ndarray
     terms: int
 
     @classmethod
-    def begun(cls, values: _Values, Y: numpy.ndarray) -> "_Audition":
+    def begun(cls, values: ColumnValues, Y: numpy.ndarray) -> "Audition":
         """Remove from the targets what each column explains, by least squares.
 
         Each column has a piecewise-linear function. Steps would leave the slope within each bin,
@@ -377,13 +179,13 @@ class _Audition:
         residuals = Y - design.T @ numpy.linalg.solve(gram, design @ Y)
         return cls(values, residuals - residuals.mean(axis=0), len(design))
 
-    def without(self, x: numpy.ndarray) -> "_Audition":
+    def without(self, x: numpy.ndarray) -> "Audition":
         """Return the audition whose residuals have no means in the bins of a difference."""
         bins = _bins(x, DIFFERENCE_BINS)
         residuals = self.residuals - _means(self.residuals, bins)[bins]
-        return _Audition(self.values, residuals, self.terms + DIFFERENCE_BINS)
+        return Audition(self.values, residuals, self.terms + DIFFERENCE_BINS)
 
-    def screened_once(self, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    def screened_once(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates that may explain something, by some of the rows."""
         chance = _chance(self.residuals)
         rows = MIN_SCREENED_ROWS * chance.deviation / max(chance.mean, chance.deviation)
@@ -402,7 +204,7 @@ class _Audition:
                 best = passed
         return best
 
-    def screened(self, candidates: Sequence[_Candidate], step: int = 1) -> list[_Screened]:
+    def screened(self, candidates: Sequence[Candidate], step: int = 1) -> list[_Screened]:
         """Return the candidates that may explain something, by bins of equal widths.
 
         step : 2 for every second row
@@ -417,7 +219,7 @@ class _Audition:
             screened += map(_Screened, pairs, *columns)
         return [pair for pair in screened if pair.deviations >= MIN_DEVIATIONS_OF_SCREENED]
 
-    def _passed(self, candidate: _Candidate) -> _Best | None:
+    def _passed(self, candidate: Candidate) -> _Best | None:
         """Return what the difference of a candidate explains, None where it is not enough."""
         (x,) = self.values.differences([candidate])
         residuals = self._beyond(candidate)
@@ -432,7 +234,7 @@ class _Audition:
             return _Best(candidate, x, effect.explained)
         return None
 
-    def _beyond(self, candidate: _Candidate) -> numpy.ndarray:
+    def _beyond(self, candidate: Candidate) -> numpy.ndarray:
         """Return the residuals without what the fine bins of both columns explain.
 
         The functions of both columns are fitted by turns, each to what the other one leaves. This
@@ -513,7 +315,7 @@ class _Effects(NamedTuple):
 
 def _bins(x: numpy.ndarray, count: int) -> numpy.ndarray:
     """Return the bin of each number, between quantiles; gaps have the last bin: (rows,) int64."""
-    (quantiles,) = _Values(x[None]).quantiles(numpy.linspace(0, 1, count + 1)[1:-1])
+    (quantiles,) = ColumnValues(x[None]).quantiles(numpy.linspace(0, 1, count + 1)[1:-1])
     edges = numpy.unique(quantiles)
     bins: numpy.ndarray = (x >= edges[:, None]).sum(axis=0)
     bins[numpy.isnan(x)] = len(edges) + 1
@@ -543,7 +345,7 @@ def _equal_bins(x: numpy.ndarray) -> numpy.ndarray:
     return bins
 
 
-def _pieces(values: _Values, count: int) -> numpy.ndarray:
+def _pieces(values: ColumnValues, count: int) -> numpy.ndarray:
     """Return the terms of piecewise-linear functions of all columns.
 
     These are a constant, how far each number is through each of the bins of its column, and
