@@ -6,9 +6,8 @@ import gc
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,8 +17,9 @@ from helpers.cuda import cupy_on_host
 from helpers.cuda.checks import BATCH, RULES, data, train, weights, with_reference
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import Array
+from helpers.cuda.host import cublaslt_answering
 from helpers.cuda.rig import needs_compiler
-from helpers.cuda.streams import CudaError, Event, Failing, Graph, Stream
+from helpers.cuda.streams import CudaError, Event, Graph, Stream, failing
 from xpnet_cupy import CupyBackend, runs
 from xpnet_cupy.cublaslt import CublasLt
 from xpnet_cupy.launcher import Launcher
@@ -406,6 +406,15 @@ class TestResources:
         )
 
 
+OUT_OF_MEMORY: dict[str, Callable[[], Any]] = {
+    "pool": lambda: cupy.pool.limited(4_000),
+    "load": lambda: failing(load=2),
+    "heuristic": lambda: cublaslt_answering(heuristic=3),
+    "matmul": lambda: cublaslt_answering(matmul=3),
+}
+"""Where memory runs out, and what makes it do so."""
+
+
 class TestOutOfMemory:
     """Wherever memory runs out it is one error, and the parameters are as before."""
 
@@ -413,38 +422,28 @@ class TestOutOfMemory:
     def step(self, backend: CupyBackend) -> Any:
         return backend.compile_step(spec_and_data("float32")[0])
 
-    @pytest.fixture
-    def told(self, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-        """Lets something fail until the test ends, on a lane that has described no products yet."""
+    @pytest.fixture(autouse=True)
+    def fresh_lane(self, cuda: Any) -> None:
+        """A lane that has described no products and loaded no kernels yet."""
         cuda.lane.cache_clear()
         cuda.kernel.cache_clear()
-        yield lambda **failing: [setattr(Failing, name, status) for name, status in failing.items()]
-        Failing.load = Failing.instantiate = Failing.upload = 0
-        cuda.library.fake_answer(0, 0)
 
     def epoch(self, step: Any, backend: CupyBackend) -> float:
         _, X, Y = spec_and_data("float32")
         return step.epoch(backend.asarray(X), backend.asarray(Y), learning_rate=0.1, batch_size=5)
 
-    @pytest.mark.parametrize("place", ["pool", "load", "heuristic", "matmul"])
+    @pytest.mark.parametrize("place", OUT_OF_MEMORY)
     def test_it_is_told_and_leaves_the_step_usable(
-        self, step: Any, backend: CupyBackend, cuda: Any, told: Any, place: str
+        self, step: Any, backend: CupyBackend, place: str
     ) -> None:
         step, reference = with_reference(step)
         before = step.state()
-        if place == "load":
-            told(load=2)
-        elif place != "pool":
-            cuda.library.fake_answer(*((3, 0) if place == "heuristic" else (0, 3)))
-        limited = cupy.pool.limited(4_000) if place == "pool" else nullcontext()
-        with limited:
+        with OUT_OF_MEMORY[place]():
             emptied = cupy.pool.emptied
             message = "Training on batches of 5 rows must fit .*[Mm]emory.* smaller batch_size"
             with pytest.raises(DeviceMemoryError, match=message):
                 self.epoch(step, backend)
             assert cupy.pool.emptied == emptied + 1  # it was tried once more
-        Failing.load = Failing.instantiate = Failing.upload = 0
-        cuda.library.fake_answer(0, 0)
         after = step.state()
         assert after.t == before.t
         for name, array in before.params.items():
@@ -458,20 +457,17 @@ class TestOutOfMemory:
         self,
         step: Any,
         backend: CupyBackend,
-        cuda: Any,
-        told: Any,
         place: str,
-        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """A recording takes its memory on the card before anything of its epoch has changed a
         parameter.
         """
         step, reference = with_reference(step)
-        told(**{place: 2})
         _, X, Y = spec_and_data("float32")
-        for _ in range(3):
-            wanted = reference.epoch(X, Y, learning_rate=0.1, batch_size=5)
-            assert self.epoch(step, backend) == pytest.approx(wanted, rel=1e-5)
+        with failing(**{place: 2}):
+            for _ in range(3):
+                wanted = reference.epoch(X, Y, learning_rate=0.1, batch_size=5)
+                assert self.epoch(step, backend) == pytest.approx(wanted, rel=1e-5)
         assert not graphs_of(step)
 
     @pytest.mark.parametrize(("status", "attempts"), [(901, 2), (999, 1)])
@@ -497,20 +493,15 @@ class TestOutOfMemory:
             launcher.capture(run)
         assert len(runs) == attempts
 
-    def test_other_failures_are_not_taken_for_it(
-        self, step: Any, backend: CupyBackend, told: Any
-    ) -> None:
-        told(load=999)
-        with pytest.raises(RuntimeError, match="status 999"):
+    def test_other_failures_are_not_taken_for_it(self, step: Any, backend: CupyBackend) -> None:
+        with failing(load=999), pytest.raises(RuntimeError, match="status 999"):
             self.epoch(step, backend)
 
     def test_a_product_that_is_not_supported_names_the_remedy(
-        self, step: Any, backend: CupyBackend, cuda: Any, told: Any
+        self, step: Any, backend: CupyBackend
     ) -> None:
-        cuda.library.fake_answer(15, 0)
-        with pytest.raises(
-            BackendError, match="must have a product in fp32 .*Use precision='fp32'"
-        ):
+        message = "must have a product in fp32 .*Use precision='fp32'"
+        with cublaslt_answering(heuristic=15), pytest.raises(BackendError, match=message):
             self.epoch(step, backend)
 
     def test_what_was_kept_for_later_is_let_go(self, step: Any, backend: CupyBackend) -> None:

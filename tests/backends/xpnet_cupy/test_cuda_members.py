@@ -1,6 +1,6 @@
 """The compiled step of members on the host, against the reference step."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from helpers.cuda.checks import (
     data,
     make,
 )
-from helpers.cuda.host import HostCublasLt, HostLauncher
+from helpers.cuda.host import HostCublasLt, HostLauncher, refused_epilogue
 from helpers.cuda.rig import needs_compiler
 from helpers.pairs import activation_and_loss_pairs
 from xpnet_cupy.launcher import LOSSES
@@ -37,65 +37,97 @@ def labeled(spec: NetworkSpec) -> tuple[Any, Any]:
     return data(spec, "indices" if spec.loss == "softmax_cross_entropy" else "values")
 
 
-PAIRS = [pair for pair in activation_and_loss_pairs() if pair[1] in LOSSES]
+class Training(NamedTuple):
+    """A network of members, and how it is trained.
+
+    settings : of the network; batch : rows of a batch; weighted : whether rows have weights
+    own_orders : whether each member has an order of its own
+    """
+
+    widths: tuple[int, ...]
+    activations: tuple[Any, ...]
+    settings: dict[str, Any]
+    batch: int = BATCH
+    weighted: bool = False
+    own_orders: bool = False
 
 
-@pytest.mark.parametrize(("activation", "loss"), PAIRS, ids=str)
-def test_every_loss_and_activation(
-    fused: HostLauncher, activation: Any, loss: Any, dtype: str
+SCALES = ("all", "first")
+MASKED: dict[str, Any] = {
+    "dropout": (0.5, 0.2),
+    "seed": 2**100 + 1,
+    "l2": 0.1,
+    "l2_over_batch": True,
+}
+"""Settings of a network whose members have masks of their own."""
+
+TRAININGS = {
+    f"{activation} and {loss}": Training((7, 6, 5, 3), (activation, activation), {"loss": loss})
+    for activation, loss in activation_and_loss_pairs()
+    if loss in LOSSES
+}
+TRAININGS |= {
+    f"widths {widths}, {scales} scales, batch {batch}": Training(
+        widths,
+        ("relu", "silu", "tanh")[: len(widths) - 2],
+        {"member_scales": scales, "loss": "squared_error"},
+        batch,
+    )
+    for widths in ((7, 4), (1, 1, 1), (7, 33, 4), (5, 6, 40, 7, 2))
+    for scales in SCALES
+    for batch in (1, BATCH, ROWS)
+}
+# The penalty is over weights alone, not over the scales.
+TRAININGS |= {
+    f"{rule}, penalty over the {'batch' if over_batch else 'rows'}": Training(
+        (7, 6, 4), ("relu",), {"rule": RULES[rule], "l2": 0.1, "l2_over_batch": over_batch}
+    )
+    for rule in ("sgd", "adam")
+    for over_batch in (False, True)
+}
+TRAININGS |= {
+    f"dropout and weights, {scales} scales": Training(
+        (7, 6, 5, 4), ("tanh", "relu"), {"member_scales": scales, **MASKED}, weighted=True
+    )
+    for scales in SCALES
+}
+TRAININGS |= {
+    f"orders of each member{' and weights' * weighted}": Training(
+        (7, 6, 5, 4),
+        ("relu", "gelu"),
+        {"dropout": (0.3, 0.0), "seed": 5, "l2": 0.1},
+        weighted=weighted,
+        own_orders=True,
+    )
+    for weighted in (False, True)
+}
+
+
+def row_weights(dtype: str) -> Any:
+    return np.random.default_rng(3).random(ROWS).astype(dtype)
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+def test_members_train_as_by_the_reference_step(
+    fused: HostLauncher, training: str, dtype: str
 ) -> None:
-    spec = members((7, 6, 5, 3), activation, activation, loss=loss, dtype=dtype)
-    assert_agrees(spec, fused, *labeled(spec), batch=BATCH)
+    widths, activations, settings, batch, weighted, own_orders = TRAININGS[training]
+    spec = members(widths, *activations, dtype=dtype, **settings)
+    weight = row_weights(dtype) if weighted else None
+    assert_agrees(spec, fused, *labeled(spec), batch=batch, weight=weight, own_orders=own_orders)
 
 
-def test_threads_run_in_any_order(launcher: HostLauncher, dtype: str) -> None:
+def test_threads_of_members_run_in_any_order(launcher: HostLauncher, dtype: str) -> None:
     spec = members((7, 6, 35, 3), "tanh", "gelu", dtype=dtype)
     assert_agrees(spec, launcher, *labeled(spec), batch=BATCH)
 
 
-@pytest.mark.parametrize("scales", ["all", "first"])
-@pytest.mark.parametrize("widths", [(7, 4), (1, 1, 1), (7, 33, 4), (5, 6, 40, 7, 2)], ids=str)
-def test_sizes(fused: HostLauncher, widths: tuple[int, ...], scales: Any, dtype: str) -> None:
-    activations = ("relu", "silu", "tanh")[: len(widths) - 2]
-    spec = members(widths, *activations, dtype=dtype, member_scales=scales, loss="squared_error")
-    for batch in (1, BATCH, ROWS):
-        assert_agrees(spec, fused, *labeled(spec), batch=batch)
-
-
-@pytest.mark.parametrize("rule", ["sgd", "adam"])
-def test_updates_and_penalty(fused: HostLauncher, rule: str, dtype: str) -> None:
-    """The penalty is over weights alone, not over the scales."""
-    for over_batch in (False, True):
-        spec = members(
-            (7, 6, 4), "relu", rule=RULES[rule], dtype=dtype, l2=0.1, l2_over_batch=over_batch
-        )
-        assert_agrees(spec, fused, *labeled(spec), batch=BATCH)
-
-
-@pytest.mark.parametrize("scales", ["all", "first"])
-def test_dropout_and_weights(fused: HostLauncher, scales: Any, dtype: str) -> None:
-    """Each member has masks of its own."""
-    weight = np.random.default_rng(3).random(ROWS).astype(dtype)
-    spec = members(
-        (7, 6, 5, 4),
-        "tanh",
-        "relu",
-        dtype=dtype,
-        dropout=(0.5, 0.2),
-        seed=2**100 + 1,
-        member_scales=scales,
-        l2=0.1,
-        l2_over_batch=True,
-    )
-    assert_agrees(spec, fused, *labeled(spec), batch=BATCH, weight=weight)
-    assert_parts_agree(spec, fused, *labeled(spec), weight, placed=True)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_an_order_for_each_member(fused: HostLauncher, weighted: bool, dtype: str) -> None:
-    spec = members((7, 6, 5, 4), "relu", "gelu", dtype=dtype, dropout=(0.3, 0.0), seed=5, l2=0.1)
-    weight = np.random.default_rng(3).random(ROWS).astype(dtype) if weighted else None
-    assert_agrees(spec, fused, *labeled(spec), batch=BATCH, weight=weight, own_orders=True)
+@pytest.mark.parametrize("scales", SCALES)
+def test_members_draw_the_masks_of_rows_that_stand_apart_in_their_batch(
+    fused: HostLauncher, scales: Any, dtype: str
+) -> None:
+    spec = members((7, 6, 5, 4), "tanh", "relu", dtype=dtype, member_scales=scales, **MASKED)
+    assert_parts_agree(spec, fused, *labeled(spec), row_weights(dtype), placed=True)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +152,9 @@ def test_a_prediction_is_the_mean_over_the_members(
     np.testing.assert_allclose(*measured, rtol=tolerance)
 
 
-def test_gradients(fused: HostLauncher, dtype: str) -> None:
+def test_gradients_of_members_are_those_of_the_reference_step(
+    fused: HostLauncher, dtype: str
+) -> None:
     spec = members((7, 6, 5, 4), "elu", "softplus", dtype=dtype, l2=0.1)
     X, Y = labeled(spec)
     assert_same_gradient(spec, fused, X, Y)
@@ -129,10 +163,10 @@ def test_gradients(fused: HostLauncher, dtype: str) -> None:
     assert_same_gradient(without_penalty, fused, X, Y, sample_weight=np.zeros(ROWS, dtype))
 
 
-def test_epochs_that_count_by_rows(fused: HostLauncher, dtype: str) -> None:
+def test_epochs_of_members_count_by_rows(fused: HostLauncher, dtype: str) -> None:
     spec = members((7, 6, 4), "relu", rule=RULES["adam"], dtype=dtype, l2=0.1)
     X, Y = labeled(spec)
-    weight = np.random.default_rng(3).random(ROWS).astype(dtype)
+    weight = row_weights(dtype)
     step, reference = both_steps(spec, fused)
     options = {"learning_rate": 0.05, "batch_size": BATCH, "sample_weight": weight}
     for norm in (None, 0.01):
@@ -143,22 +177,17 @@ def test_epochs_that_count_by_rows(fused: HostLauncher, dtype: str) -> None:
         np.testing.assert_allclose(*losses, rtol=10 * LOSS_TOLERANCES[dtype])
 
 
-def test_a_product_that_cublaslt_refuses_falls_back(
-    make_launcher: Any, lt: Any, dtype: str
-) -> None:
+def test_a_product_that_cublaslt_refuses_falls_back(make_launcher: Any, dtype: str) -> None:
     fresh = make_launcher(dtype, HostCublasLt())
     spec = members((7, 6, 4), "relu", dtype=dtype)
-    lt.library.fake_refuse(4, True)
-    try:
+    with refused_epilogue(4, at_call=True):
         assert_agrees(spec, fresh, *labeled(spec), batch=BATCH)
-    finally:
-        lt.library.fake_refuse(0, True)
 
 
 @pytest.mark.parametrize(
     ("outputs", "dropout", "launches"), [(4, (), 18), (4, (0.1, 0.1), 22), (3, (), 19)]
 )
-def test_launches_of_a_step(
+def test_a_step_of_members_has_few_launches(
     fused: HostLauncher, outputs: int, dropout: tuple[float, ...], launches: int, dtype: str
 ) -> None:
     """Gather, three products forward, two kernels between them, loss; two products back for each

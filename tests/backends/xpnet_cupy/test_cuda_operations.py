@@ -53,7 +53,9 @@ def test_signatures_are_the_references() -> None:
         assert inspect.signature(kernel.launch) == inspect.signature(getattr(ops, name)), name
 
 
-def test_softmax(launcher: HostLauncher, dtype: str, subtests: pytest.Subtests) -> None:
+def test_softmax_is_the_references(
+    launcher: HostLauncher, dtype: str, subtests: pytest.Subtests
+) -> None:
     for shape in SHAPES:
         with subtests.test(shape=shape):
             assert_close(*run(launcher, "softmax", draw(shape, dtype)), dtype)
@@ -73,7 +75,7 @@ def test_each_row_keeps_its_own_loss(launcher: HostLauncher, cols: int, dtype: s
 
 
 @pytest.mark.parametrize("form", ["indices", "int32", "one-hot", "soft"])
-def test_softmax_cross_entropy(
+def test_softmax_cross_entropy_is_the_references(
     launcher: HostLauncher, form: str, dtype: str, subtests: pytest.Subtests
 ) -> None:
     for shape, weighted in product(SHAPES, [False, True]):
@@ -104,7 +106,7 @@ def check_cross_entropy(
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "softmax_cross_entropy"])
-def test_other_losses(
+def test_losses_beside_softmax_are_the_references(
     launcher: HostLauncher, name: str, dtype: str, subtests: pytest.Subtests
 ) -> None:
     for shape, weighted in product(FEW, [False, True]):
@@ -196,7 +198,7 @@ def test_a_label_outside_of_the_classes_is_a_row_of_zeros(
     assert_close(found[1], wanted[1], dtype, scale=1)
 
 
-def test_relu_backward_with_bias_gradient(
+def test_relu_goes_back_with_the_gradient_of_the_bias(
     launcher: HostLauncher, dtype: str, subtests: pytest.Subtests
 ) -> None:
     for rows, cols in product([1, 37, 700], [1, 10, 33, 100]):
@@ -218,7 +220,7 @@ def check_relu_backward(launcher: HostLauncher, rows: int, cols: int, dtype: str
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS - {"identity"}))
-def test_activations(
+def test_activations_are_the_references(
     launcher: HostLauncher, name: str, dtype: str, subtests: pytest.Subtests
 ) -> None:
     for shape in [(), (1,), (1000,), (7, 33), (2, 3, 5)]:
@@ -239,7 +241,7 @@ def check_activation(launcher: HostLauncher, name: str, shape: tuple[int, ...], 
         assert_close(found[0], wanted[0], dtype)
 
 
-def test_bias_relu(launcher: HostLauncher, dtype: str) -> None:
+def test_relu_adds_a_bias(launcher: HostLauncher, dtype: str) -> None:
     assert_close(*run(launcher, "bias_relu", draw((37, 70), dtype), draw((70,), dtype)), dtype)
 
 
@@ -248,7 +250,7 @@ def test_bias_relu(launcher: HostLauncher, dtype: str) -> None:
     ("name", "options"),
     [(name, options) for name in ops.UPDATES for options in numbers_of(name)],
 )
-def test_updates(
+def test_updates_are_the_references(
     launcher: HostLauncher, name: Any, options: dict[str, Any], t: int, dtype: str
 ) -> None:
     update = ops.UPDATES[name]
@@ -285,7 +287,7 @@ def test_slices_lie_where_no_pack_does(launcher: HostLauncher) -> None:
     assert_takes_any_address(launcher)
 
 
-def test_zero_rows(launcher: HostLauncher, dtype: str) -> None:
+def test_no_rows_have_no_outputs(launcher: HostLauncher, dtype: str) -> None:
     empty = np.empty((0, 5), dtype)
     kernels = table(launching(launcher))
     assert kernels["softmax"].launch(empty).shape == (0, 5)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cuda.host import by_matmul
+from helpers.cuda.host import by_matmul, cublaslt_answering
 from helpers.cuda.rig import needs_compiler
 from xpnet_cupy import cublaslt
 from xpnet_cupy.cublaslt import (
@@ -143,7 +143,9 @@ def test_cublaslt_of_a_wheel_on_pythons_path_is_found(
 class TestCublasLt:
     """cuBLASLt's interface, as a strict stand-in on the host takes it."""
 
-    def test_epilogues(self, lt: CublasLt, matrices: dict[str, Any], dtype: str) -> None:
+    def test_a_product_with_an_epilogue_is_that_of_numpy(
+        self, lt: CublasLt, matrices: dict[str, Any], dtype: str
+    ) -> None:
         m = {name: matrix.astype(dtype) for name, matrix in matrices.items()}
         bias, d_bias = np.linspace(-1, 1, OUT, dtype=dtype), np.full(OUT, np.nan, dtype)
         mask, Y = np.full((ROWS, 16), 255, np.uint8), np.full((ROWS, OUT), np.nan, dtype)
@@ -171,7 +173,9 @@ class TestCublasLt:
         bits = np.unpackbits(mask, axis=1, bitorder="little")[:, :OUT]
         np.testing.assert_array_equal(bits, np.broadcast_to(bias >= 0, Y.shape))
 
-    def test_a_gradient_through_relu(self, lt: CublasLt, matrices: dict[str, Any]) -> None:
+    def test_a_gradient_goes_through_relu_by_its_bits(
+        self, lt: CublasLt, matrices: dict[str, Any]
+    ) -> None:
         on = matrices["X"] > 0
         mask = np.zeros((ROWS, 16), np.uint8)
         mask[:, :1] = np.packbits(on, axis=1, bitorder="little")
@@ -208,11 +212,8 @@ class TestCublasLt:
         vector = address(bias) + address(bias) % 16
         arrays = placed(matrices["W"], matrices["X"], np.empty((ROWS, OUT)))
         assert lt.prepare(biased, "fp64", arrays, vector) is not None
-        lt.library.fake_answer(0, status)
-        try:
+        with cublaslt_answering(matmul=status):
             assert lt.prepare(biased, "fp64", arrays, vector) is None
-        finally:
-            lt.library.fake_answer(0, 0)
 
     @pytest.mark.parametrize("outputs", [3, 4])
     def test_biases_that_a_kernel_may_not_read_at_once_are_not_in_the_product(

@@ -22,7 +22,7 @@ from helpers.cuda.checks import (
     train,
     weights,
 )
-from helpers.cuda.host import HostCublasLt, HostLauncher
+from helpers.cuda.host import HostCublasLt, HostLauncher, refused_epilogue
 from helpers.cuda.rig import needs_compiler
 from helpers.pairs import activation_and_loss_pairs
 from xpnet_cupy import launches
@@ -42,7 +42,7 @@ pytestmark = needs_compiler
     ("rule", "form"),
     [*((rule, "indices") for rule in RULES), ("adam", "one-hot"), ("adam", "soft")],
 )
-def test_every_rule_and_label_form(
+def test_every_rule_and_label_form_trains_as_by_the_reference_step(
     launcher: HostLauncher, rule: str, form: str, dtype: str
 ) -> None:
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "tanh"), rule=RULES[rule], dtype=dtype)
@@ -51,7 +51,9 @@ def test_every_rule_and_label_form(
 
 @pytest.mark.parametrize("form", ["indices", "soft"])
 @pytest.mark.parametrize("rule", ["momentum", *UPDATES])
-def test_fused_products(fused: HostLauncher, rule: str, form: str, dtype: str) -> None:
+def test_a_step_of_fused_products_needs_no_kernel_for_biases(
+    fused: HostLauncher, rule: str, form: str, dtype: str
+) -> None:
     spec = NetworkSpec((7, 130, 5, 4), ("relu", "relu"), rule=RULES[rule], dtype=dtype, l2=0.01)
     assert_agrees(spec, fused, *data(spec, form), batch=BATCH)
     # Predictions alone have ReLU in a launch of its own.
@@ -65,15 +67,12 @@ def test_fused_products(fused: HostLauncher, rule: str, form: str, dtype: str) -
 )
 @pytest.mark.parametrize("at_call", [False, True], ids=["not offered", "refused at the call"])
 def test_a_missing_epilogue_falls_back(
-    make_launcher: Any, lt: Any, dtype: str, epilogue: int, at_call: bool
+    make_launcher: Any, dtype: str, epilogue: int, at_call: bool
 ) -> None:
     launcher = make_launcher(dtype, HostCublasLt())
     spec = NetworkSpec((7, 6, 5, 4), ("relu", "relu"), dtype=dtype)
-    lt.library.fake_refuse(epilogue, at_call)
-    try:
+    with refused_epilogue(epilogue, at_call=at_call):
         assert_agrees(spec, launcher, *data(spec, "indices"), batch=BATCH)
-    finally:
-        lt.library.fake_refuse(0, at_call)
 
 
 PAIRS = [
@@ -82,7 +81,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("activation", "loss"), PAIRS, ids=str)
-def test_every_loss_and_activation(
+def test_every_loss_and_activation_trains_as_by_the_reference_step(
     launcher: HostLauncher, loss: Any, activation: Any, dtype: str
 ) -> None:
     spec = NetworkSpec((7, 6, 3), (activation,), loss=loss, dtype=dtype)
@@ -92,7 +91,7 @@ def test_every_loss_and_activation(
 @pytest.mark.parametrize(
     ("l2", "over_batch", "weighted"), [*product([0.0, 0.1], [False, True], [False, True])]
 )
-def test_penalty_and_weights(
+def test_penalties_and_weights_count_as_in_the_reference_step(
     launcher: HostLauncher, l2: float, over_batch: bool, weighted: bool, dtype: str
 ) -> None:
     spec = NetworkSpec(
@@ -103,7 +102,9 @@ def test_penalty_and_weights(
 
 
 @pytest.mark.parametrize("rates", [(0.5, 0.2), (0.0, 0.3)])
-def test_dropout(either: HostLauncher, rates: tuple[float, float], dtype: str) -> None:
+def test_dropout_draws_the_masks_of_the_reference_step(
+    either: HostLauncher, rates: tuple[float, float], dtype: str
+) -> None:
     activations: Any = ("relu", "relu") if either.lt else ("relu", "tanh")
     for seed in (5, 2**64 - 3, 2**100 + 1):
         spec = NetworkSpec((7, 6, 5, 4), activations, dtype=dtype, dropout=rates, seed=seed)
@@ -112,19 +113,23 @@ def test_dropout(either: HostLauncher, rates: tuple[float, float], dtype: str) -
 
 @pytest.mark.parametrize("batch", [1, 23, 100])
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_batch_sizes(launcher: HostLauncher, batch: int, shuffled: bool, dtype: str) -> None:
+def test_batches_of_one_some_and_all_rows_train_as_by_the_reference_step(
+    launcher: HostLauncher, batch: int, shuffled: bool, dtype: str
+) -> None:
     spec = NetworkSpec((7, 4), (), dtype=dtype)
     assert_agrees(spec, launcher, *data(spec, "indices"), batch=batch, shuffled=shuffled)
 
 
-def test_many_classes_and_rows_over_several_chunks(make_launcher: Any) -> None:
+def test_many_classes_are_rows_of_blocks_and_many_rows_are_summed_in_chunks(
+    make_launcher: Any,
+) -> None:
     launcher = make_launcher("float64")
     spec = NetworkSpec((3, 2, 600), ("tanh",))
     assert_agrees(spec, launcher, *data(spec, "indices", rows=530), batch=530)
     assert {"cross_entropy_indices_block", "column_sum"} <= set(launcher.launched)
 
 
-def test_against_a_network_written_out(launcher: HostLauncher, dtype: str) -> None:
+def test_a_step_is_that_of_a_network_written_out(launcher: HostLauncher, dtype: str) -> None:
     """One step of Adam and one of momentum with float64 formulas that share nothing with the
     library.
     """
@@ -157,7 +162,7 @@ def test_against_a_network_written_out(launcher: HostLauncher, dtype: str) -> No
 
 @pytest.mark.parametrize(("ordered", "weighted"), [(False, True), (True, False)])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_loss_without_gradients(
+def test_a_loss_takes_no_memory_for_gradients_and_is_the_references(
     launcher: HostLauncher,
     loss: Any,
     weighted: bool,
@@ -208,7 +213,9 @@ def test_gradients_of_parts_add_up(either: HostLauncher, first_row: int, dtype: 
         np.testing.assert_allclose(step.gradients[name], reference.gradients[name], atol=atol)
 
 
-def test_dropout_of_rows_that_stand_apart_in_their_batch(either: HostLauncher, dtype: str) -> None:
+def test_rows_that_stand_apart_in_their_batch_have_the_masks_of_their_places(
+    either: HostLauncher, dtype: str
+) -> None:
     """Each row has the mask of its place, for widths that divide into four words and for those that
     do not.
     """
@@ -225,7 +232,9 @@ def test_dropout_of_rows_that_stand_apart_in_their_batch(either: HostLauncher, d
 @pytest.mark.parametrize(
     "loss", ["indices", "soft", "logistic_cross_entropy", "squared_error", "poisson"]
 )
-def test_parts_of_batches(either: HostLauncher, loss: Any, weighted: bool, dtype: str) -> None:
+def test_parts_of_batches_train_as_by_the_reference_step(
+    either: HostLauncher, loss: Any, weighted: bool, dtype: str
+) -> None:
     """One of them has no rows."""
     settings: dict[str, Any] = {
         "dropout": (0.3, 0.0),
@@ -254,7 +263,9 @@ def test_outputs_of_rows_that_are_not_there_may_be_anything(
 
 
 @pytest.mark.parametrize("over_batch", [False, True])
-def test_rows_without_weight(launcher: HostLauncher, over_batch: bool, dtype: str) -> None:
+def test_rows_without_weight_change_nothing_but_the_penalty(
+    launcher: HostLauncher, over_batch: bool, dtype: str
+) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype, l2=0.1, l2_over_batch=over_batch)
     X, Y = data(spec, "indices")
     nothing = np.zeros(ROWS, dtype)
@@ -275,7 +286,7 @@ def test_a_batch_without_weight_has_no_penalty_over_it(launcher: HostLauncher, d
 
 @pytest.mark.parametrize("widths", [(7, 6, 1), (1, 1), (1, 5, 3), (7, 6, 1, 1)])
 @pytest.mark.parametrize("batch", [1, BATCH])
-def test_widths_and_batches_of_one(
+def test_widths_and_batches_of_one_train_as_by_the_reference_step(
     fused: HostLauncher, widths: tuple[int, ...], batch: int, dtype: str
 ) -> None:
     """cuBLASLt has no epilogues in the backward pass where the sum has one term."""
@@ -365,7 +376,7 @@ def test_epochs_as_scikit_learn_counts_them(
     assert step.state().t == reference.state().t + 1
 
 
-def test_launches_of_a_step(fused: HostLauncher, dtype: str) -> None:
+def test_a_step_has_few_launches(fused: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.1)
     X, Y = data(spec, "indices")
     make(spec, fused).epoch(X, Y, learning_rate=0.1, batch_size=ROWS, order=np.arange(ROWS))
@@ -397,7 +408,9 @@ def test_launches_come_in_the_order_of_their_functions(fused: HostLauncher, dtyp
     assert [name for name in functions if name in own] == own
 
 
-def test_any_strides_and_dtypes_of_labels(launcher: HostLauncher, dtype: str) -> None:
+def test_rows_of_any_strides_and_labels_of_any_dtype_train_alike(
+    launcher: HostLauncher, dtype: str
+) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
     X, Y = data(spec, "indices")
     step, other = make(spec, launcher), make(spec, launcher)
@@ -410,7 +423,7 @@ def test_any_strides_and_dtypes_of_labels(launcher: HostLauncher, dtype: str) ->
     )
 
 
-def test_zero_rows(launcher: HostLauncher, dtype: str) -> None:
+def test_an_epoch_of_no_rows_changes_nothing(launcher: HostLauncher, dtype: str) -> None:
     spec = NetworkSpec((7, 6, 4), ("relu",), dtype=dtype)
     X, Y = data(spec, "indices")
     step = make(spec, launcher)
@@ -496,7 +509,9 @@ def test_arrays_of_another_device_are_refused(
         *((4_000, 1, 20_000, 8_192), (4_000, 10_000, 9, 1)),
     ],
 )
-def test_rows_of_a_block_of_a_prediction(width: int, members: int, rows: int, block: int) -> None:
+def test_a_block_of_a_prediction_has_at_most_64_mib(
+    width: int, members: int, rows: int, block: int
+) -> None:
     """64 MiB of rows and outputs of all members, or 8,192 rows; at least one of each member."""
     spec = NetworkSpec((width, width), (), members=members, dtype="float32")
     assert block_rows(spec, rows) == block

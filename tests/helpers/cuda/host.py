@@ -175,6 +175,28 @@ class HostCublasLt(CublasLt):
         super().__init__(host_cublaslt(), lambda: 0, -(-self._memory.ctypes.data // 256) * 256)
 
 
+@contextmanager
+def refused_epilogue(epilogue: int, *, at_call: bool) -> Iterator[None]:
+    """Let cuBLASLt have no algorithm for products with an epilogue; or refuse the algorithm that it
+    has offered, at the call.
+    """
+    host_cublaslt().fake_refuse(epilogue, at_call)
+    try:
+        yield
+    finally:
+        host_cublaslt().fake_refuse(0, at_call)
+
+
+@contextmanager
+def cublaslt_answering(*, heuristic: int = 0, matmul: int = 0) -> Iterator[None]:
+    """Let cuBLASLt answer a question for an algorithm, or a call of a product, by a status."""
+    host_cublaslt().fake_answer(heuristic, matmul)
+    try:
+        yield
+    finally:
+        host_cublaslt().fake_answer(0, 0)
+
+
 def launching(launcher: HostLauncher) -> Callable[[Any], Any]:
     """What ``xpnet_cupy.operations.table`` wants: the launcher for any array."""
     return lambda array: nullcontext(launcher)

@@ -8,7 +8,8 @@ where something is still to be read, gets other numbers than the tests expect.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 from weakref import WeakSet
 
@@ -50,6 +51,18 @@ class Failing:
 
     load = instantiate = upload = 0
     calls = int(os.environ.get("CUPY_ON_HOST_CALLS", "-1"))
+
+
+@contextmanager
+def failing(**statuses: int) -> Iterator[None]:
+    """Let what `Failing` names end with these statuses."""
+    for name, status in statuses.items():
+        setattr(Failing, name, status)
+    try:
+        yield
+    finally:
+        for name in statuses:
+            setattr(Failing, name, 0)
 
 
 _user: dict[str, int] = {}
