@@ -36,11 +36,11 @@ from xpnet.tabular.rows.division import UNLINKED, RowLinks, links_of
 from xpnet.tabular.rows.encode_and_divide import encode_and_divide, encode_and_divide_new
 from xpnet.tabular.rows.fit_rows import (
     CountedRows,
-    TargetCoding,
     check_row_weights,
     select,
     with_forms_of,
 )
+from xpnet.tabular.rows.target_coding import TargetCoding
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import Interrupts
 from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer

@@ -19,11 +19,9 @@ from xpnet.learning.exposure import (
     offsets_of_classes,
 )
 from xpnet.learning.labels import (
-    are_one_hot,
     check_class_weights,
     check_label_types,
     check_savable_labels,
-    checked_shares,
     classes_of_columns,
     hard_labels,
 )
@@ -51,62 +49,14 @@ from xpnet.tabular.fitted import FittedClassifier
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.refinement import Refinement
 from xpnet.tabular.rows.coded_labels import CodedLabels
-from xpnet.tabular.rows.fit_rows import TargetCoding, check_row_weights
+from xpnet.tabular.rows.fit_rows import check_row_weights
+from xpnet.tabular.rows.target_coding import ClassCoding, TargetCoding
 from xpnet.tabular.settings import TableSettings
 from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer
 
 MIN_ROWS_TO_WARN = 20
 """Number of rows above which a class of one row causes a warning. On fewer rows there is little
 else."""
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The labels of the training rows.
-
-    labels : (classes,), sorted, or in rising order; are_ordered : whether they have such an order
-    share_columns : (classes,) the column of each class in soft labels; None where there are none
-    """
-
-    labels: numpy.ndarray
-
-    are_ordered: bool = False
-    share_columns: numpy.ndarray | None = None
-
-    @property
-    def outputs(self) -> int:
-        """Return the number of classes."""
-        return len(self.labels)
-
-    def encode(self, y: CodedLabels | numpy.ndarray, name: str) -> numpy.ndarray:
-        """Return indices into the labels, (rows,), or soft labels, (rows, classes).
-
-        One-hot rows are indices. Raises InputError for unknown labels.
-        """
-        if isinstance(y, numpy.ndarray):
-            return self._encoded_shares(y, name)
-        if self.are_ordered:
-            indices = indices_in(self.labels, y.labels)
-        else:
-            indices = numpy.searchsorted(self.labels, y.labels).clip(0, len(self.labels) - 1)
-        is_unknown = self.labels[indices] != y.labels
-        unknown = numpy.flatnonzero(is_unknown[y.indices]) if is_unknown.any() else ()
-        if len(unknown):
-            label = y.labels[y.indices[unknown[:1]]].tolist()[0]
-            raise InputError(
-                f"`{name}` must hold labels of y only; got {label!r}. Leave such rows out."
-            )
-        return indices[y.indices]
-
-    def _encoded_shares(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
-        """Return soft labels, (rows, classes) in the order of the labels, or indices (rows,)."""
-        if self.share_columns is None:
-            raise InputError(
-                f"`{name}` must hold one label for each row, as y does; got shape {y.shape}. Pass "
-                "one column."
-            )
-        shares = checked_shares(y, name, len(self.labels))[:, self.share_columns]
-        return hard_labels(shares) if are_one_hot(shares) else shares
 
 
 class SoftLabels(NamedTuple):
@@ -323,7 +273,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """
         if offset is None:
             return None
-        assert isinstance(coding, Classes)
+        assert isinstance(coding, ClassCoding)
         loss: Loss = "ordered_cross_entropy" if coding.are_ordered else "softmax_cross_entropy"
         offsets = offsets_of_classes(offset, rows, loss, coding.outputs, f"offset{ending}")
         return offsets if offsets.any() else None
@@ -353,7 +303,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def _settings_for(self, coding: TargetCoding) -> TableSettings:
         settings = self._settings()
-        assert isinstance(coding, Classes)
+        assert isinstance(coding, ClassCoding)
         if not coding.are_ordered:
             return settings
         if self.calibration is not None and self.monotonic_cst is not None:
@@ -364,7 +314,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             )
         return replace(settings, loss="ordered_cross_entropy")
 
-    def _learned_targets(self, y: CodedLabels | numpy.ndarray, passed: object) -> Classes:
+    def _learned_targets(self, y: CodedLabels | numpy.ndarray, passed: object) -> ClassCoding:
         if isinstance(passed, SoftLabels):
             assert isinstance(y, numpy.ndarray)
             return self._learned_shares(passed, y.shape[1])
@@ -388,15 +338,15 @@ class TabularClassifier(ClassifierMixin, Tabular):
             )
         order = order_of(self.ordered, passed)
         if order is None:
-            return Classes(labels)
+            return ClassCoding(labels)
         if self.threshold is not None:
             raise InputError(
                 "`threshold` must be None where classes are ordered, of which "
                 f"`ordered_prediction` chooses; got {self.threshold!r}. Leave threshold out."
             )
-        return Classes(ordered_classes(labels, order), are_ordered=True)
+        return ClassCoding(ordered_classes(labels, order), are_ordered=True)
 
-    def _learned_shares(self, passed: SoftLabels, columns: int) -> Classes:
+    def _learned_shares(self, passed: SoftLabels, columns: int) -> ClassCoding:
         """Return the coding of soft labels. columns : their number"""
         labels = classes_of_columns(passed.classes, columns)
         if self.threshold is not None and len(labels) != 2:
@@ -405,12 +355,12 @@ class TabularClassifier(ClassifierMixin, Tabular):
             )
         order = order_of(self.ordered, None)
         if order is None:
-            return Classes(numpy.sort(labels), share_columns=numpy.argsort(labels))
+            return ClassCoding(numpy.sort(labels), share_columns=numpy.argsort(labels))
         present = ordered_classes(numpy.sort(labels), order)
-        return Classes(present, are_ordered=True, share_columns=indices_in(labels, present))
+        return ClassCoding(present, are_ordered=True, share_columns=indices_in(labels, present))
 
     def _with_class_weights(
-        self, coding: Classes, Y: numpy.ndarray, weight: numpy.ndarray | None
+        self, coding: ClassCoding, Y: numpy.ndarray, weight: numpy.ndarray | None
     ) -> numpy.ndarray | None:
         if self.class_weight is None:
             return weight
@@ -427,11 +377,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def _coding_of(
         self, fitted: FittedClassifier, y: CodedLabels
-    ) -> tuple[Classes, FittedClassifier]:
-        return Classes(fitted.classes, fitted.choice is not None), fitted
+    ) -> tuple[ClassCoding, FittedClassifier]:
+        return ClassCoding(fitted.classes, fitted.choice is not None), fitted
 
     def _record(
-        self, coding: Classes, encoder: Transformer, trained: TrainedNetworks
+        self, coding: ClassCoding, encoder: Transformer, trained: TrainedNetworks
     ) -> FittedClassifier:
         return FittedClassifier(
             encoder=encoder,

@@ -17,7 +17,7 @@ from xpnet.tabular.ensemble.recipe import Recipe, make_recipe
 from xpnet.tabular.ensemble.search import make_ensemble
 from xpnet.tabular.ensemble.watching import Watching
 from xpnet.tabular.rows.divided_rows import DividedRows
-from xpnet.tabular.rows.fit_rows import TargetCoding
+from xpnet.tabular.rows.target_coding import TargetCoding
 from xpnet.tabular.settings import TableSettings
 from xpnet.typing import Transformer
 

@@ -1,6 +1,5 @@
 """The regressor of tables."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +27,7 @@ from xpnet.tabular.ensemble.watching import Callbacks
 from xpnet.tabular.fitted import FittedRegressor, row_count
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.refinement import Refinement
+from xpnet.tabular.rows.target_coding import NumberCoding
 from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer
 
 if TYPE_CHECKING:
@@ -36,39 +36,6 @@ if TYPE_CHECKING:
 MAX_TARGET = 1e140
 """Largest absolute value of a target: the squares of larger ones overflow, and with them the
 standard deviation."""
-
-
-@dataclass(frozen=True)
-class NumberCoding:
-    """How the targets of the training rows are scaled.
-
-    target : (4, outputs) centre, scale, minimum and maximum
-    flat : whether targets are one-dimensional
-    dtype : of the scaled targets
-    for_loss : returns targets (rows, targets) as the columns of the loss, (rows, outputs), and
-    raises for others
-    """
-
-    target: numpy.ndarray
-    flat: bool
-    dtype: str
-    for_loss: Callable[[numpy.ndarray], numpy.ndarray]
-
-    @property
-    def outputs(self) -> int:
-        """Return the number of outputs."""
-        return self.target.shape[1]
-
-    def encode(self, y: numpy.ndarray, name: str) -> numpy.ndarray:
-        """Return scaled targets: (rows, outputs). Raises InputError for other columns."""
-        columns = self.for_loss(y.reshape(len(y), -1))
-        if columns.shape[1] != self.outputs:
-            raise InputError(
-                f"`{name}` must have as many columns as y; got shape {y.shape}. Pass the same "
-                "targets."
-            )
-        centre, scale = self.target[:2]
-        return ((columns - centre) / scale).astype(self.dtype)
 
 
 @with_documentation_of(Parameters=TabularParameters, Attributes=Tabular, Loss=LossParameters)

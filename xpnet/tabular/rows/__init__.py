@@ -2,6 +2,7 @@
 
 ``fit_rows``           the rows whose weight is not 0, with their targets
 ``coded_labels``       the labels of classes as indices
+``target_coding``      targets as networks learn them
 ``file_rows``          the rows of a data file as a table
 ``division``           folds and parts of rows, by groups and times
 ``encode_and_divide``  the rows of a fit, encoded and divided; ``divided_rows``: the result

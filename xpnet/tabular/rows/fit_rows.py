@@ -16,26 +16,11 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.records import Table
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.fitted import dense
-from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import UNLINKED, RowLinks, latest_rows
 from xpnet.tabular.rows.file_rows import FileRows
 from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike, TableLike, Transformer
-
-
-class TargetCoding(Protocol):
-    """The coding of targets, which a fit learns from the training rows before it trains."""
-
-    @property
-    def outputs(self) -> int:
-        """Return the number of outputs of the networks."""
-
-    def encode(self, y: CheckedTargets, name: str) -> numpy.ndarray:
-        """Return targets as the loss takes them: (rows,) class indices or (rows, outputs).
-
-        name : of the argument, for errors
-        """
 
 
 @dataclass(frozen=True, eq=False)
