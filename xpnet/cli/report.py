@@ -157,7 +157,7 @@ def write_model(
         "target": report["data"]["target"],
         "ids": list(settings.ids),
         **({} if settings.exposure is None else {"exposure": settings.exposure}),
-        **({} if settings.offset is None else {"offset": settings.offset}),
+        **({} if settings.offset is None else {"offset": list(settings.offset)}),
         "target_gaps": list(settings.gaps_of(report["data"]["target"]).words),
         **({} if target_format is None else {"target_format": asdict(target_format)}),
         "training": describe_training(report),

@@ -8,6 +8,7 @@ import pyarrow
 from xpnet.cli.output import few, show_table
 from xpnet.cli.rows.table_rows import TableRows
 from xpnet.cli.table_model import TableModel
+from xpnet.learning.exposure import constant_beside_offsets
 from xpnet.learning.scores import (
     Scores,
     class_frequencies,
@@ -15,6 +16,7 @@ from xpnet.learning.scores import (
     constant_numbers,
     number_scores,
 )
+from xpnet.ops.offsets import with_offsets
 
 _TITLES = {
     "f1": "F1",
@@ -94,7 +96,7 @@ def baseline_scores(training: TableRows, measured: TableRows, model: TableModel)
     """Return the scores of the constant baseline.
 
     It predicts the frequencies of the classes, or the mean or the quantiles, of the training rows,
-    and with exposures their mean rate.
+    with exposures their mean rate, and with offsets the best constant beside these.
 
     model : whose baseline it is
     """
@@ -106,8 +108,15 @@ def baseline_scores(training: TableRows, measured: TableRows, model: TableModel)
             mean_factor = numpy.average(training.factors, weights=training.weight)
             outputs = outputs / mean_factor * measured.factors[:, None]
         return number_scores(measured.y, outputs, loss, measured.weight, measured.factors)
-    frequencies = class_frequencies(training.y, training.weight, len(training.classes))
-    probabilities = numpy.broadcast_to(frequencies, (len(measured), len(frequencies)))
+    if training.factors is None or measured.factors is None:
+        frequencies = class_frequencies(training.y, training.weight, len(training.classes))
+        probabilities = numpy.broadcast_to(frequencies, (len(measured), len(frequencies)))
+    else:
+        constant = constant_beside_offsets(
+            numpy.eye(len(training.classes))[training.y], training.offsets, training.weight
+        )
+        constants = numpy.broadcast_to(constant, (len(measured), len(constant)))
+        probabilities = numpy.asarray(with_offsets(constants, measured.offsets))
     return class_scores(
         measured.y,
         probabilities,

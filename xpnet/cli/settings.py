@@ -74,23 +74,30 @@ class ReadingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RateSettings(ReadingSettings):
-    """The options of reading rows whose means are in part known.
+    """The options of reading rows whose means, or whose odds, are in part known.
 
-    exposure, offset : the columns with exposures, and with offsets on the scale of the logarithm
+    exposure : the column with exposures
+    offset : the column with offsets on the scale of the logarithm; of several classes one of each
     """
 
     exposure: str | None = None
-    offset: str | None = None
+    offset: tuple[str, ...] | None = None
+
+    @property
+    def known_parts(self) -> tuple[str, ...]:
+        """Return the columns with exposures and offsets."""
+        exposures = () if self.exposure is None else (self.exposure,)
+        return (*exposures, *(self.offset or ()))
 
     @property
     def no_features(self) -> tuple[str, ...]:
         """Return the columns that are no features, whatever else they are for."""
-        return (*super().no_features, *filter(None, (self.exposure, self.offset)))
+        return (*super().no_features, *self.known_parts)
 
     @property
     def further_columns(self) -> tuple[str, ...]:
         """Return the columns that are read besides features and labels."""
-        return tuple(filter(None, (self.exposure, self.offset)))
+        return self.known_parts
 
 
 @dataclass(frozen=True, kw_only=True)

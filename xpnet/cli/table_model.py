@@ -1,7 +1,7 @@
 """Models of every kind, as a command needs to know them."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy
 import pyarrow
 
 from xpnet.backend.spec import NUMERIC_LOSSES
+from xpnet.cli.output import few
 from xpnet.cli.settings import RateSettings
 from xpnet.data.cells.forms import ColumnForm, LearnedForm, checked_number_format
 from xpnet.data.cells.gaps import GapValues, gap_values
@@ -44,6 +45,7 @@ class TableModel:
     target : the labels' column in the training file, if it is known; ids : columns to carry along
     exposure, offset : the columns of the training with exposures and offsets, if there were any
     has_rates : whether its predictions may be multiplied by exposures
+    takes_offsets : whether its probabilities may have offsets
     coverage : of the intervals whose ends follow the numbers; None for no intervals
     """
 
@@ -67,6 +69,8 @@ class TableModel:
         )
         self.several: bool = self.outputs > 1 and not self.levels
         self.has_rates: bool = self.loss is not None and self.loss.power is not None
+        is_estimator = self.classes is not None and not isinstance(model, Network)
+        self.takes_offsets: bool = is_estimator and not (self.are_ordered or self.several)
         # A file from anyone may hold anything here.
         target = model.extra.get("target")
         self.target_format: NumberFormat | None = _format_of(model.extra.get("target_format"))
@@ -74,15 +78,24 @@ class TableModel:
         self.target: str | None = _text_of(target)
         self.ids: list[object] = ids if isinstance(ids, list) else []
         self.exposure: str | None = _text_of(model.extra.get("exposure"))
-        self.offset: str | None = _text_of(model.extra.get("offset"))
+        self.offset: tuple[str, ...] | None = _texts_of(model.extra.get("offset"))
 
-    def check_has_rates(self, settings: RateSettings) -> None:
-        """Raise click.UsageError for exposures and offsets of a model that predicts no rates."""
-        names = [name for name in ("exposure", "offset") if getattr(settings, name) is not None]
-        if names and not self.has_rates:
+    def check_known_parts(self, settings: RateSettings) -> None:
+        """Raise click.UsageError for exposures and offsets that the model does not take."""
+        if settings.offset is not None and (self.has_rates or self.takes_offsets):
+            check_offset_columns(settings.offset, self.classes)
+        if self.has_rates or not settings.known_parts:
+            return
+        if settings.exposure is not None or self.classes is None:
+            name = "offset" if settings.exposure is None else "exposure"
             raise click.UsageError(
-                f"--{names[0]} must go with a model of --loss poisson, tweedie or gamma; this one "
+                f"--{name} must go with a model of --loss poisson, tweedie or gamma; this one "
                 "has another loss. Leave it out."
+            )
+        if not self.takes_offsets:
+            raise click.UsageError(
+                "--offset must go with an estimator of classes that have no order; this model is "
+                "another. Leave it out."
             )
 
     def _use_encoder(self, encoder: TableEncoder | None) -> None:
@@ -136,7 +149,8 @@ class TableModel:
 
         forms : how columns are read, where the model does not know it
         row_numbers : (rows,) of the rows in their file, for messages
-        factors : (rows,) by which predicted rates are multiplied; None for none
+        factors : by which predicted rates are multiplied, (rows,), or the odds of classes, (rows,)
+            or (rows, classes); None for none
 
         Raises InputError for values that the model does not take.
         """
@@ -145,10 +159,13 @@ class TableModel:
         try:
             with warnings.catch_warnings():  # the cells were checked, and notes count these gaps
                 warnings.simplefilter("ignore", UnreadableWarning)
-                outputs = to_host(getattr(model, "predict_proba", model.predict)(X))
+                known = {}
+                if factors is not None and self.classes is not None:
+                    known["offset"] = numpy.log(factors)
+                outputs = to_host(getattr(model, "predict_proba", model.predict)(X, **known))
                 if self.classes is None and outputs.shape[1:] == (1,):
                     outputs = outputs[:, 0]
-                if factors is not None:
+                if factors is not None and self.classes is None:
                     outputs = outputs * factors.reshape(-1, *[1] * (outputs.ndim - 1))
                 if self.coverage is None:
                     return outputs
@@ -190,9 +207,35 @@ class TableModel:
         return dict(counts)
 
 
+def check_offset_columns(columns: Sequence[str], classes: Sequence[object] | None) -> None:
+    """Raise click.UsageError unless there are as many columns of offsets as a model takes.
+
+    classes : of the model; None for a model of numbers
+    """
+    expected = 1 if classes is None or len(classes) <= 2 else len(classes)
+    if len(columns) == expected:
+        return
+    if expected == 1:
+        raise click.UsageError(
+            f"--offset must name one column of numbers, or of two classes; got {len(columns)}. "
+            "Leave the others out."
+        )
+    raise click.UsageError(
+        f"--offset must name one column for each of {expected} classes, in the order "
+        f"{few(list(classes or ()))}; got {len(columns)}. Name one for each, separated by commas."
+    )
+
+
 def _text_of(value: object) -> str | None:
     """Return a text from a file of anyone; None for anything else."""
     return value if isinstance(value, str) else None
+
+
+def _texts_of(value: object) -> tuple[str, ...] | None:
+    """Return a text, or a list of texts, from a file of anyone; None for anything else."""
+    texts = value if isinstance(value, list) else [value]
+    valid = tuple(text for text in texts if isinstance(text, str))
+    return valid if valid and len(valid) == len(texts) else None
 
 
 def _format_of(described: object) -> NumberFormat | None:

@@ -247,14 +247,13 @@ def fit(rows: TableRows, settings: TrainSettings) -> Tabular:
         warnings.filterwarnings("ignore", message="`y` has classes of one row")
         # `_check_losses` refuses such a model.
         warnings.filterwarnings("ignore", message="The training loss must fall")
-        exposure = {} if rows.factors is None else {"exposure": rows.factors}
         model.fit(
             rows.file_rows,  # type: ignore[arg-type]  # a table of the library's own
             rows.labels,  # type: ignore[arg-type]
             sample_weight=rows.weight,
             groups=rows.links.groups,
             time=rows.links.time,
-            **exposure,
+            **rows.known_parts,
         )
     return model.set_params(verbose=settings.verbose)
 

@@ -74,7 +74,7 @@ def open_measured(
         exposure=settings.exposure or opened.exposure,
         offset=settings.offset or opened.offset,
     )
-    opened.check_has_rates(settings)
+    opened.check_known_parts(settings)
     if opened.several:
         raise click.UsageError(
             "The model must predict one label or number a row; it predicts several. Measure it in "

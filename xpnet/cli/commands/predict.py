@@ -69,7 +69,7 @@ UNUSUAL = {
 )
 @options.without_notes_option
 @options.reading
-@options.rate_options("none, so that rates are predicted")
+@options.rate_options("none, so that rates are predicted, and probabilities of an offset of 0")
 @options.computing
 def predict(model: Path, data: str, backend: str | None, quiet: bool, **arguments: Any) -> None:
     """Predict a label or a number for each row of DATA with MODEL, as comma-separated text.
@@ -176,7 +176,7 @@ def _names_of_output(
 
 def _check_model(opened: "TableModel", settings: PredictSettings) -> None:
     """Raise click.UsageError for options that the model cannot serve."""
-    opened.check_has_rates(settings)
+    opened.check_known_parts(settings)
     if settings.proba and opened.classes is None:
         raise click.UsageError(
             "--proba must go with a model of classes; this one predicts numbers."

@@ -86,7 +86,6 @@ def refine(
             "MODEL must be a model of tables, as xpnet train writes it; this one takes numbers "
             "alone. Use partial_fit in Python."
         )
-    exposures = {} if rows.factors is None else {"exposure": rows.factors}
     refinement = opened.model.refine(
         opened.as_input(rows.table(), rows.forms),
         rows.y if rows.classes is None else opened.model.classes_[rows.y],
@@ -95,7 +94,7 @@ def refine(
         time=rows.links.time,
         learning_rate_share=rate_share,
         max_iter=epochs,
-        **exposures,
+        **rows.known_parts,
     )
     opened.model.save(output)
     if as_json:

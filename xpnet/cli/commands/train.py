@@ -54,10 +54,16 @@ def _check_together(settings: TrainSettings) -> None:
             f"--target must name another column than --weight, --groups, --time, --exposure and "
             f"--offset; got {settings.target} twice. Name another."
         )
-    rate_options = [name for name in ("exposure", "offset") if getattr(settings, name) is not None]
-    if rate_options and settings.loss not in LOGARITHMIC:
+    has_another_loss = settings.loss not in LOGARITHMIC
+    if settings.exposure is not None and has_another_loss:
+        misplaced = "exposure"
+    elif settings.offset is not None and has_another_loss and settings.loss is not None:
+        misplaced = "offset"
+    else:
+        misplaced = ""
+    if misplaced:
         raise click.UsageError(
-            f"--{rate_options[0]} must go with --loss {', '.join(LOGARITHMIC[:-1])} or "
+            f"--{misplaced} must go with --loss {', '.join(LOGARITHMIC[:-1])} or "
             f"{LOGARITHMIC[-1]}; got {f'--loss {settings.loss}' if settings.loss else 'none'}. "
             "Add one of them."
         )
@@ -193,9 +199,11 @@ _what_to_predict = options.together(
     ),
     _data(
         "--offset",
+        type=values.WORDS,
         metavar="COLUMN",
-        help="Column with a number that is added to the logarithm of the mean of each row; no "
-        "feature. For the same losses.",
+        help="Column with a number that is added to the logarithm of the mean of each row, for the "
+        "same losses, or of the odds of the second of two classes; of more classes one column for "
+        "each, in their order. They are no features.",
     ),
     _data(
         "--groups",

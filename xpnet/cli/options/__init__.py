@@ -211,8 +211,10 @@ def rate_options(default: str) -> Decorator:
         ),
         reading_option(
             "--offset",
+            type=WORDS,
             metavar="COLUMN",
-            help="Column with a number that is added to the logarithm of what is predicted. "
+            help="Column with a number that is added to the logarithm of what is predicted, of two "
+            "classes of the odds of the second; of more classes one column for each. "
             f"[default: {default}]",
         ),
     )

@@ -90,11 +90,11 @@ def with_weights(rows: TableRows, settings: MeasuringSettings) -> TableRows:
 
 
 def with_factors(rows: TableRows, settings: RateSettings) -> TableRows:
-    """Return rows with the known factors of their means, exposure * exp(offset).
+    """Return rows with the known factors of their means or odds, exposure * exp(offset).
 
     Raises DataFileError for exposures that are not above 0, and offsets that are no numbers.
     """
-    if not (settings.exposure or settings.offset):
+    if not settings.known_parts:
         return rows
     factors = numpy.ones(numpy.count_nonzero(rows.chosen))
     if settings.exposure is not None:
@@ -106,9 +106,13 @@ def with_factors(rows: TableRows, settings: RateSettings) -> TableRows:
             f"numbers from {-MAX_OFFSET} to {MAX_OFFSET}",
             lambda values: abs(values) <= MAX_OFFSET,
         )
-        factors *= numpy.exp(
-            read_numbers_of_rows(rows.frame, settings.offset, rows.chosen, settings, rule)
-        )
+        of_columns = [
+            numpy.exp(read_numbers_of_rows(rows.frame, column, rows.chosen, settings, rule))
+            for column in settings.offset
+        ]
+        if len(of_columns) > 1:
+            return replace(rows, factors=numpy.column_stack(of_columns))
+        factors *= of_columns[0]
     return replace(rows, factors=factors)
 
 

@@ -71,6 +71,11 @@ def with_training_classes(training: TableRows, test: TableRows) -> tuple[TableRo
     def renumbered(rows: TableRows) -> TableRows:
         """Return rows whose class indices count the training rows' classes alone."""
         y = numpy.searchsorted(indices, rows.y).astype(rows.y.dtype)
-        return replace(rows, y=y, classes=rows.classes[indices])
+        factors = rows.factors
+        if factors is not None and factors.ndim == 2:
+            factors = factors[:, indices]
+            if len(indices) == 2:
+                factors = factors[:, 1] / factors[:, 0]
+        return replace(rows, y=y, classes=rows.classes[indices], factors=factors)
 
     return renumbered(training), renumbered(test.take(is_trained))

@@ -29,7 +29,8 @@ class TableRows:
     features : names of columns; chosen : (rows of the frame,) bool, which of them
     y : (rows,) class indices, or numbers; classes : the labels, in their order; None for numbers
     weight : (rows,) of the rows, positive; None for equal ones; links : their groups or times
-    factors : (rows,) the known factors of their means, by exposures and offsets; None for none
+    factors : (rows,) the known factors of their means, or of the odds of the second of two classes,
+        by exposures and offsets; of more classes (rows, classes) of their odds; None for none
     forms : how columns are read, by their names
     target_format : of labels that are numbers in text; None for others
     """
@@ -85,6 +86,27 @@ class TableRows:
     def labels(self) -> CodedLabels | numpy.ndarray:
         """Return the labels of classes, or numbers, as estimators take them."""
         return self.y if self.classes is None else CodedLabels(self.classes, self.y)
+
+    @property
+    def known_parts(self) -> dict[str, numpy.ndarray]:
+        """Return the known factors as an argument of estimators: exposures, or offsets of odds."""
+        if self.factors is None:
+            return {}
+        if self.classes is None:
+            return {"exposure": self.factors}
+        return {"offset": numpy.log(self.factors)}
+
+    @property
+    def offsets(self) -> numpy.ndarray:
+        """Return the offset of each class, of rows whose odds have known factors: (rows, classes).
+
+        That of the first of two classes is 0.
+        """
+        assert self.factors is not None
+        offsets = numpy.log(self.factors)
+        if offsets.ndim == 1:
+            offsets = numpy.column_stack([numpy.zeros(len(self)), offsets])
+        return offsets
 
     def table(self) -> pyarrow.Table:
         """Return all rows as one table."""
@@ -158,7 +180,7 @@ class TableRows:
 class NumberedRows(NamedTuple):
     """Some rows of a file.
 
-    numbers : (rows,) int, as messages name them; factors : (rows,) of their means, or None
+    numbers : (rows,) int, as messages name them; factors : as of `TableRows`, or None
     """
 
     table: pyarrow.Table

@@ -17,16 +17,22 @@ from xpnet.cli.report import (
     data_line,
     task_line,
 )
-from xpnet.cli.rows.columns_of_rows import read_links, with_factors, with_weights
+from xpnet.cli.rows.columns_of_rows import (
+    read_links,
+    with_factors,
+    with_weights,
+)
 from xpnet.cli.rows.divided import split, split_folds, split_last, with_training_classes
 from xpnet.cli.rows.table_rows import TableRows
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
+from xpnet.cli.table_model import check_offset_columns
 from xpnet.data.cells.forms import ColumnForm, LearnedForm
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.data.frame_forms import decimal_mark_of
 from xpnet.data.labels import class_indices, label_gaps, note_missing_labels, read_labels
 from xpnet.data.readers.text import TextFile
 from xpnet.data.task import Task, choose_task, numbers_of
+from xpnet.tabular.columns.records import enumerated
 
 
 class MeasuredParts(NamedTuple):
@@ -65,6 +71,8 @@ def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[T
     rows = TableRows(
         frame, features, labelled, y, classes, forms=forms, target_format=target_format
     )
+    if settings.offset is not None:
+        check_offset_columns(settings.offset, None if classes is None else classes.tolist())
     report = _first_report(rows, target, task, settings)
     lines.log("data", data_line(report["data"]))
     lines.log("task", task_line(report["task"]))
@@ -112,6 +120,13 @@ def _check_options_of_task(task: Task, settings: TrainSettings) -> None:
     """Raise UsageError for options that are for the other task."""
     if task.name == "classify" and settings.loss is not None:
         raise click.UsageError("--loss must go with numbers; got --task classify. Leave one out.")
+    if task.name == "regress" and settings.offset is not None and settings.loss is None:
+        raise click.UsageError(
+            f"--offset must go with --loss poisson, tweedie or gamma, or with classes; numbers are "
+            f"predicted by another loss: {task.why}. Name a loss, or leave it out."
+        )
+    if settings.offset is not None and settings.ordered is not None:
+        raise click.UsageError("--offset must go with classes that have no order. Leave one out.")
     for name in ("class_weight", "threshold", "ordered"):
         if task.name == "regress" and getattr(settings, name) is not None:
             raise click.UsageError(
@@ -130,7 +145,10 @@ def divisions_of(rows: TableRows, target: str, settings: TrainSettings) -> list[
         notes.append(f"{settings.weight} has the weights of the rows, and is no feature")
     for name in ("exposure", "offset"):
         column = getattr(settings, name)
-        if column is not None:
+        if isinstance(column, tuple) and len(column) > 1:
+            notes.append(f"{enumerated(column)} have the {name}s of the rows, and are no features")
+        elif column is not None:
+            column = column if isinstance(column, str) else column[0]
             notes.append(f"{column} has the {name}s of the rows, and is no feature")
     if settings.test is not None:
         notes.append(f"test rows are those of {settings.test}")
