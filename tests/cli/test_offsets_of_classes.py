@@ -60,7 +60,9 @@ def loss_of_constant(table: pd.DataFrame) -> float:
 @pytest.mark.usefixtures("size")
 def test_the_odds_are_learned_and_measured(run: Run, table: pd.DataFrame) -> None:
     shown = run(*TWO, "--weight", "w", *QUICK).stdout
-    assert "prior has the offsets of the rows, and is no feature" in shown
+    assert (
+        "prior has the offsets of the rows, which raise the odds of yes, and is no feature" in shown
+    )
     model: Any = xpnet.load("m.st")
     assert model.feature_names_in_.tolist() == ["age", "fuel"]
     p = model.predict_proba(table, offset=table["prior"])

@@ -154,10 +154,11 @@ def write_model(
     target_format : of labels that were numbers in text; None for others
     """
     extra = {
-        "target": report["data"]["target"],
+        "target": report["data"]["target"] if settings.soft is None else None,
         "ids": list(settings.ids),
         **({} if settings.exposure is None else {"exposure": settings.exposure}),
         **({} if settings.offset is None else {"offset": list(settings.offset)}),
+        **({} if settings.soft is None else {"soft": list(settings.soft)}),
         "target_gaps": list(settings.gaps_of(report["data"]["target"]).words),
         **({} if target_format is None else {"target_format": asdict(target_format)}),
         "training": describe_training(report),

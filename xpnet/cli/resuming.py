@@ -33,6 +33,8 @@ class SameRun(Callback):
         further = [rows.links.groups, rows.links.time]
         if rows.factors is not None:
             further.append(rows.factors)
+        if rows.shares is not None:
+            further.append(rows.shares)
         self.fingerprint: str = joblib.hash([rows.chosen, rows.y, values, rows.weight, *further])
         self.columns: list[str] = list(rows.features)  # a hash of a dict ignores its order
         self.options: dict[str, str] = _options_of(settings)

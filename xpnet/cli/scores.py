@@ -1,5 +1,6 @@
 """Scores of models on the rows of a file, hints about their labels, and the table of scores."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy
@@ -14,9 +15,11 @@ from xpnet.learning.scores import (
     class_frequencies,
     class_scores,
     constant_numbers,
+    log_losses,
     number_scores,
 )
 from xpnet.ops.offsets import with_offsets
+from xpnet.typing import PredictionRule
 
 _TITLES = {
     "f1": "F1",
@@ -47,24 +50,37 @@ class PlainScore(NamedTuple):
     sign: int
 
 
-def scores_of(
-    model: TableModel,
-    y: numpy.ndarray,
-    outputs: numpy.ndarray,
-    weight: numpy.ndarray | None = None,
-    factors: numpy.ndarray | None = None,
-) -> Scores:
-    """Return scores of what a model has predicted.
+def scores_of(model: TableModel, rows: TableRows, outputs: numpy.ndarray) -> Scores:
+    """Return scores of what a model has predicted of rows.
 
-    y : (rows,) class indices, or numbers; weight : (rows,) positive, None for equal ones
-    factors : (rows,) known ones of the means, None for none
+    outputs : probabilities, or numbers
     """
     if model.classes is not None:
-        return class_scores(
-            y, outputs, model.classes, weight, model.rule, are_ordered=model.are_ordered
+        return _scores_of_classes(
+            rows, outputs, model.classes, model.rule, are_ordered=model.are_ordered
         )
     assert model.loss is not None
-    return number_scores(y, outputs, model.loss, weight, factors)
+    return number_scores(rows.y, outputs, model.loss, rows.weight, rows.factors)
+
+
+def _scores_of_classes(
+    rows: TableRows,
+    probabilities: numpy.ndarray,
+    names: Sequence[object],
+    rule: PredictionRule,
+    *,
+    are_ordered: bool,
+) -> Scores:
+    """Return scores of the probabilities of rows.
+
+    The log loss is that of soft labels where there are such; other scores are of the most probable
+    classes. The other arguments are those of `class_scores`.
+    """
+    scores = class_scores(rows.y, probabilities, names, rows.weight, rule, are_ordered=are_ordered)
+    if rows.shares is not None:
+        losses = log_losses(probabilities, rows.shares)
+        scores["log_loss"] = float(numpy.average(losses, weights=rows.weight))
+    return scores
 
 
 def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
@@ -78,15 +94,14 @@ def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
     def badness(rows: pyarrow.Table) -> float:
         """Return the score of predictions for ``rows``, negated if a greater one is better."""
         outputs = model.outputs_of(rows, sample.forms, factors=sample.factors)
-        return score.sign * float(scores_of(model, y, outputs)[score.name])
+        return score.sign * float(scores_of(model, sample, outputs)[score.name])
 
     table = sample.table()
-    y = sample.y
     unshuffled = badness(table)
     importances = numpy.empty((table.num_columns, REPEATS))
     for place, name in enumerate(table.column_names):
         for repeat in range(REPEATS):
-            column = table.column(place).take(pyarrow.array(rng.permutation(len(y))))
+            column = table.column(place).take(pyarrow.array(rng.permutation(len(sample))))
             shuffled = badness(table.set_column(place, name, column))
             importances[place, repeat] = shuffled - unshuffled
     return importances
@@ -108,23 +123,34 @@ def baseline_scores(training: TableRows, measured: TableRows, model: TableModel)
             mean_factor = numpy.average(training.factors, weights=training.weight)
             outputs = outputs / mean_factor * measured.factors[:, None]
         return number_scores(measured.y, outputs, loss, measured.weight, measured.factors)
-    if training.factors is None or measured.factors is None:
-        frequencies = class_frequencies(training.y, training.weight, len(training.classes))
-        probabilities = numpy.broadcast_to(frequencies, (len(measured), len(frequencies)))
-    else:
-        constant = constant_beside_offsets(
-            numpy.eye(len(training.classes))[training.y], training.offsets, training.weight
-        )
-        constants = numpy.broadcast_to(constant, (len(measured), len(constant)))
-        probabilities = numpy.asarray(with_offsets(constants, measured.offsets))
-    return class_scores(
-        measured.y,
-        probabilities,
+    return _scores_of_classes(
+        measured,
+        _constant_probabilities(training, measured),
         training.classes.tolist(),
-        measured.weight,
         model.rule if model.are_ordered else None,
         are_ordered=model.are_ordered,
     )
+
+
+def _constant_probabilities(training: TableRows, measured: TableRows) -> numpy.ndarray:
+    """Return the constant that predicts the training rows best, for each measured row.
+
+    With offsets it is the best constant beside them.
+
+    returns (measured rows, classes)
+    """
+    shape = (len(measured), len(training.classes))
+    if training.factors is not None and measured.factors is not None:
+        constant = constant_beside_offsets(
+            training.distributions, training.offsets, training.weight
+        )
+        constants = numpy.broadcast_to(constant, shape)
+        return numpy.asarray(with_offsets(constants, measured.offsets))
+    if training.shares is not None:
+        constant = numpy.average(training.shares, axis=0, weights=training.weight)
+    else:
+        constant = class_frequencies(training.y, training.weight, len(training.classes))
+    return numpy.broadcast_to(constant, shape)
 
 
 def note_of_baseline(scores: dict[str, Scores], loss: str) -> str:

@@ -102,19 +102,24 @@ class RateSettings(ReadingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuringSettings(RateSettings):
-    """The options of reading labelled rows. weight : the column with their weights"""
+    """The options of reading labelled rows.
+
+    weight : the column with their weights
+    soft : the columns with the probability of each class, in place of a column with labels
+    """
 
     weight: str | None = None
+    soft: tuple[str, ...] | None = None
 
     @property
     def no_features(self) -> tuple[str, ...]:
         """Return the columns that are no features, whatever else they are for."""
-        return (*super().no_features, *filter(None, (self.weight,)))
+        return (*super().no_features, *filter(None, (self.weight,)), *(self.soft or ()))
 
     @property
     def further_columns(self) -> tuple[str, ...]:
         """Return the columns that are read besides features and labels."""
-        return (*super().further_columns, *filter(None, (self.weight,)))
+        return (*super().further_columns, *filter(None, (self.weight,)), *(self.soft or ()))
 
 
 @dataclass(frozen=True, kw_only=True)

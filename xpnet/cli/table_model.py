@@ -44,6 +44,7 @@ class TableModel:
     several : whether a row has several labels or targets
     target : the labels' column in the training file, if it is known; ids : columns to carry along
     exposure, offset : the columns of the training with exposures and offsets, if there were any
+    soft : the columns of the training with the probability of each class, if there were any
     has_rates : whether its predictions may be multiplied by exposures
     takes_offsets : whether its probabilities may have offsets
     coverage : of the intervals whose ends follow the numbers; None for no intervals
@@ -79,6 +80,9 @@ class TableModel:
         self.ids: list[object] = ids if isinstance(ids, list) else []
         self.exposure: str | None = _text_of(model.extra.get("exposure"))
         self.offset: tuple[str, ...] | None = _texts_of(model.extra.get("offset"))
+        soft = _texts_of(model.extra.get("soft"))
+        has_columns = soft is not None and sorted(soft) == sorted(map(str, self.classes or ()))
+        self.soft: tuple[str, ...] | None = soft if has_columns else None
 
     def check_known_parts(self, settings: RateSettings) -> None:
         """Raise click.UsageError for exposures and offsets that the model does not take."""

@@ -207,7 +207,7 @@ def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, S
     for name, rows in {"training": training.sample(MEASURED_ROWS), "test": test}.items():
         if len(rows):
             outputs = rows.outputs_of(opened)
-            scores[name] = scores_of(opened, rows.y, outputs, rows.weight, rows.factors)
+            scores[name] = scores_of(opened, rows, outputs)
     scores["baseline"] = baseline_scores(training, test if len(test) else training, opened)
     return scores
 
@@ -253,6 +253,7 @@ def fit(rows: TableRows, settings: TrainSettings) -> Tabular:
             sample_weight=rows.weight,
             groups=rows.links.groups,
             time=rows.links.time,
+            **({} if rows.shares is None else {"classes": classes}),
             **rows.known_parts,
         )
     return model.set_params(verbose=settings.verbose)

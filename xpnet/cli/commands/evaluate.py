@@ -12,6 +12,7 @@ from xpnet.cli.output import show_json, show_notes, show_table
 from xpnet.cli.settings import LinkedSettings, MeasuringSettings
 
 if TYPE_CHECKING:
+    from xpnet.cli.reading import ReadColumns
     from xpnet.cli.rows.table_rows import TableRows
     from xpnet.cli.table_model import TableModel
 
@@ -63,16 +64,14 @@ def open_measured(
     from xpnet import load
     from xpnet.cli.reading import read_columns
     from xpnet.cli.rows.columns_of_rows import read_links, with_factors, with_weights
-    from xpnet.cli.rows.table_rows import TableRows
     from xpnet.cli.table_model import TableModel
-    from xpnet.data.labels import class_indices, label_gaps, note_missing_labels, read_labels
-    from xpnet.data.task import numbers_of
 
     opened = TableModel(load(model, backend=backend))
     settings = replace(
         settings,
         exposure=settings.exposure or opened.exposure,
         offset=settings.offset or opened.offset,
+        soft=opened.soft if settings.target is None else None,
     )
     opened.check_known_parts(settings)
     if opened.several:
@@ -80,7 +79,30 @@ def open_measured(
             "The model must predict one label or number a row; it predicts several. Measure it in "
             "Python: model.score(X, y)."
         )
-    _, frame, features, target, forms = read_columns(data, settings, opened, labelled=True)
+    read = read_columns(data, settings, opened, labelled=settings.soft is None)
+    rows = _rows_with_labels(read, opened, settings)
+    frame = read.frame
+    rows.check_cells(opened.unreadable)
+    if isinstance(settings, LinkedSettings):
+        rows = replace(rows, links=read_links(frame, settings, rows.chosen, read.forms))
+    rows = with_weights(with_factors(rows, settings), settings)
+    if not quiet:
+        show_notes(frame.notes)
+    return Measured(opened, rows)
+
+
+def _rows_with_labels(
+    read: "ReadColumns", opened: "TableModel", settings: MeasuringSettings
+) -> "TableRows":
+    """Return the rows of a file that have a label, or soft labels of a model's columns."""
+    from xpnet.cli.rows.columns_of_rows import soft_rows
+    from xpnet.cli.rows.table_rows import TableRows
+    from xpnet.data.labels import class_indices, label_gaps, note_missing_labels, read_labels
+    from xpnet.data.task import numbers_of
+
+    if settings.soft is not None:
+        return soft_rows(read, opened.classes or (), settings)
+    frame, target = read.frame, read.target
     gap_texts = label_gaps(opened.gaps_of_target, opened.classes or ())
     labels, labelled, _ = read_labels(
         frame, target, settings.decimal, opened.target_format, gap_texts
@@ -90,14 +112,7 @@ def open_measured(
     else:
         y = class_indices(frame.name, labels, opened.classes)
     note_missing_labels(frame, labelled)
-    rows = TableRows(frame, features, labelled, y, opened.classes, forms=forms)
-    rows.check_cells(opened.unreadable)
-    if isinstance(settings, LinkedSettings):
-        rows = replace(rows, links=read_links(frame, settings, labelled, forms))
-    rows = with_weights(with_factors(rows, settings), settings)
-    if not quiet:
-        show_notes(frame.notes)
-    return Measured(opened, rows)
+    return TableRows(frame, read.features, labelled, y, opened.classes, forms=read.forms)
 
 
 @click.command(
@@ -139,7 +154,7 @@ def evaluate(
     settings = MeasuringSettings(**arguments)
     opened, rows = open_measured(model, data, backend, settings, quiet=quiet)
     outputs = rows.outputs_of(opened)
-    scores = scores_of(opened, rows.y, outputs, rows.weight, rows.factors)
+    scores = scores_of(opened, rows, outputs)
     unknowns = rows.count_unknowns(opened)
     if plot is not None:
         from xpnet.cli.plot import draw_against, draw_classes

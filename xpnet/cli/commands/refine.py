@@ -81,6 +81,11 @@ def refine(
             "epochs are measured on. Leave one out."
         )
     opened, rows = open_measured(model, data, backend, settings, quiet=quiet)
+    if rows.shares is not None:
+        raise click.UsageError(
+            "MODEL was trained on soft labels, and must go on with labels; got none. Name their "
+            "column with --target."
+        )
     if not opened.has_encoder:
         raise click.UsageError(
             "MODEL must be a model of tables, as xpnet train writes it; this one takes numbers "

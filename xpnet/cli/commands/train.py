@@ -1,6 +1,6 @@
 """``xpnet train``: a model from a data file, with its scores, model file, metrics and plot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -49,6 +49,8 @@ def _check_together(settings: TrainSettings) -> None:
             f"{' and '.join(f'--{name}' for name in linked)} must not come together, since each "
             "decides which rows are tested on. Leave one out."
         )
+    if settings.soft is not None:
+        _check_soft(settings.soft, settings)
     if settings.target is not None and settings.target in settings.further_columns:
         raise click.UsageError(
             f"--target must name another column than --weight, --groups, --time, --exposure and "
@@ -71,6 +73,21 @@ def _check_together(settings: TrainSettings) -> None:
         raise click.UsageError("--quiet and --verbose must not come together. Leave one out.")
     if settings.quantile and settings.loss != "quantile":
         raise click.UsageError("--quantile must go with --loss quantile. Add it.")
+
+
+def _check_soft(columns: Sequence[str], settings: TrainSettings) -> None:
+    """Raise click.UsageError for columns of soft labels that name no classes, or beside labels."""
+    if settings.target is not None or settings.task == "regress":
+        other = "--target" if settings.target is not None else "--task regress"
+        raise click.UsageError(
+            f"--soft must stand alone, since its columns have the labels; got {other}, too. Leave "
+            "one out."
+        )
+    if len(columns) < 2 or len(set(columns)) < len(columns):
+        raise click.UsageError(
+            f"--soft must name two columns or more, each once; got {', '.join(columns)}. Name one "
+            "for each class."
+        )
 
 
 class WithoutEffect(NamedTuple):
@@ -158,6 +175,13 @@ _what_to_predict = options.together(
         "--target",
         callback=files.reads,
         help="Column to predict. [default: that of a built-in data set; y in .npz, .h5 and .zarr]",
+    ),
+    _data(
+        "--soft",
+        type=values.WORDS,
+        metavar="COLUMNS",
+        help="Columns with the probability of each class, in place of --target: soft labels. Their "
+        "names are the labels, and each row sums to 1.",
     ),
     _data(
         "--task",

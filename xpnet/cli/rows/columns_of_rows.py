@@ -1,6 +1,6 @@
 """Columns that say something about rows and are no features: groups, times, weights, exposures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -9,6 +9,8 @@ import numpy
 import pyarrow
 from pyarrow import types
 
+from xpnet.cli.output import few
+from xpnet.cli.reading import ReadColumns
 from xpnet.cli.rows.table_rows import TableRows
 from xpnet.cli.settings import LinkedSettings, MeasuringSettings, RateSettings, ReadingSettings
 from xpnet.data.cells.forms import LearnedForm, category_form
@@ -16,6 +18,7 @@ from xpnet.data.cells.gaps import ALL_COLUMNS
 from xpnet.data.frames import Frame
 from xpnet.errors import DataFileError, InputError
 from xpnet.learning.exposure import MAX_OFFSET
+from xpnet.learning.labels import MAX_SUM_ERROR, hard_labels
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, learn_table, read_table
 from xpnet.tabular.columns.records import Table
@@ -132,6 +135,42 @@ WEIGHTS = RowNumbers(
     "--weight", "finite numbers, none of them negative", lambda values: values >= 0
 )
 """The rule for weights of rows."""
+
+
+PROBABILITIES = RowNumbers(
+    "--soft",
+    "probabilities, numbers from 0 to 1",
+    lambda values: (values >= 0) & (values <= 1 + MAX_SUM_ERROR),
+)
+"""The rule for the probabilities of a class."""
+
+
+def soft_rows(
+    read: ReadColumns, classes: Sequence[object] | numpy.ndarray, settings: ReadingSettings
+) -> TableRows:
+    """Return all rows of a file with soft labels; their labels are the most probable classes.
+
+    classes : (classes,) names of the columns with their probabilities
+
+    Raises DataFileError for other numbers than probabilities that sum to 1 in each row.
+    """
+    frame = read.frame
+    everything = numpy.ones(frame.rows, bool)
+    names = list(map(str, classes))
+    shares = numpy.column_stack(
+        [read_numbers_of_rows(frame, name, everything, settings, PROBABILITIES) for name in names]
+    )
+    sums = shares.sum(axis=1)
+    wrong = numpy.abs(sums - 1) > MAX_SUM_ERROR
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataFileError(
+            f"{frame.name}: --soft must name columns whose numbers sum to 1 in each row; "
+            f"{few(names)} sum to {sums[row]:g} in row {frame.first_row + row}. Divide them by "
+            "their sum, or leave the row out."
+        )
+    y = hard_labels(shares).astype(numpy.min_scalar_type(len(names)))
+    return TableRows(frame, read.features, everything, y, classes, forms=read.forms, shares=shares)
 
 
 def read_numbers_of_rows(

@@ -55,7 +55,7 @@ def split_folds(rows: TableRows, count: int, seed: int) -> list[tuple[TableRows,
 
 def with_training_classes(training: TableRows, test: TableRows) -> tuple[TableRows, TableRows]:
     """Return both parts with the classes of the training rows alone; a note reports others."""
-    if training.classes is None:
+    if training.classes is None or training.shares is not None:
         return training, test
     indices = numpy.unique(training.y)
     if len(indices) == len(training.classes):

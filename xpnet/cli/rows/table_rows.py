@@ -33,6 +33,7 @@ class TableRows:
         by exposures and offsets; of more classes (rows, classes) of their odds; None for none
     forms : how columns are read, by their names
     target_format : of labels that are numbers in text; None for others
+    shares : (rows, classes) soft labels, whose most probable classes are y; None for hard labels
     """
 
     frame: Frame
@@ -45,6 +46,7 @@ class TableRows:
     links: RowLinks = RowLinks()
     forms: dict[str, LearnedForm] = field(default_factory=dict)
     target_format: NumberFormat | None = None
+    shares: numpy.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -62,6 +64,7 @@ class TableRows:
             weight=None if self.weight is None else self.weight[selected],
             factors=None if self.factors is None else self.factors[selected],
             links=self.links.take(numpy.flatnonzero(selected)),
+            shares=None if self.shares is None else self.shares[selected],
         )
 
     def sample(self, maximum: int) -> "TableRows":
@@ -84,8 +87,15 @@ class TableRows:
 
     @property
     def labels(self) -> CodedLabels | numpy.ndarray:
-        """Return the labels of classes, or numbers, as estimators take them."""
+        """Return the labels of classes, soft labels, or numbers, as estimators take them."""
+        if self.shares is not None:
+            return self.shares
         return self.y if self.classes is None else CodedLabels(self.classes, self.y)
+
+    @property
+    def distributions(self) -> numpy.ndarray:
+        """Return the probability of each class in each row: (rows, classes)."""
+        return numpy.eye(len(self.classes))[self.y] if self.shares is None else self.shares
 
     @property
     def known_parts(self) -> dict[str, numpy.ndarray]:

@@ -9,8 +9,9 @@ import numpy
 
 from xpnet import __version__
 from xpnet.cli.options import option_name
+from xpnet.cli.output import few
 from xpnet.cli.progress import ProgressLines
-from xpnet.cli.reading import read_columns
+from xpnet.cli.reading import ReadColumns, read_columns
 from xpnet.cli.report import (
     DataFacts,
     Report,
@@ -19,6 +20,7 @@ from xpnet.cli.report import (
 )
 from xpnet.cli.rows.columns_of_rows import (
     read_links,
+    soft_rows,
     with_factors,
     with_weights,
 )
@@ -32,7 +34,6 @@ from xpnet.data.frame_forms import decimal_mark_of
 from xpnet.data.labels import class_indices, label_gaps, note_missing_labels, read_labels
 from xpnet.data.readers.text import TextFile
 from xpnet.data.task import Task, choose_task, numbers_of
-from xpnet.tabular.columns.records import enumerated
 
 
 class MeasuredParts(NamedTuple):
@@ -44,10 +45,33 @@ class MeasuredParts(NamedTuple):
 
 def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Report]:
     """Return the rows of the file that have a label, and what the report says about them."""
-    opened, frame, features, target, forms = read_columns(settings.data, settings, labelled=True)
+    read = read_columns(settings.data, settings, labelled=settings.soft is None)
+    if settings.soft is None:
+        rows, task = _labelled_rows(read, settings)
+        target = read.target
+    else:
+        rows, task = _softly_labelled_rows(read, settings.soft, settings)
+        target = ", ".join(settings.soft)
+    classes = rows.classes
+    if settings.threshold is not None and classes is not None and len(classes) != 2:
+        raise click.UsageError(
+            f"--threshold must go with two classes; {target} has {len(classes)}. Leave it out."
+        )
+    if settings.offset is not None:
+        check_offset_columns(settings.offset, None if classes is None else classes.tolist())
+    report = _first_report(rows, target, task, settings)
+    lines.log("data", data_line(report["data"]))
+    lines.log("task", task_line(report["task"]))
+    rows = replace(rows, links=read_links(read.frame, settings, rows.chosen))
+    return with_weights(with_factors(rows, settings), settings), report
+
+
+def _labelled_rows(read: ReadColumns, settings: TrainSettings) -> tuple[TableRows, Task]:
+    """Return the rows of a file that have a label, and the task that the labels suggest."""
+    frame, target = read.frame, read.target
     gaps = settings.gaps_of(target)
     gap_texts = {"", *gaps.words}
-    if isinstance(opened, TextFile):
+    if isinstance(read.opened, TextFile):
         gap_texts = label_gaps(gaps, ())
     labels, labelled, target_format = read_labels(
         frame, target, settings.decimal, gap_texts=gap_texts
@@ -57,10 +81,6 @@ def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[T
     _check_options_of_task(task, settings)
     note_missing_labels(frame, labelled)
     classes = numpy.unique(labels) if task.name == "classify" else None
-    if settings.threshold is not None and classes is not None and len(classes) != 2:
-        raise click.UsageError(
-            f"--threshold must go with two classes; {target} has {len(classes)}. Leave it out."
-        )
     if classes is None:
         y = numbers_of(frame.name, target, labels)
     elif settings.ordered is not None:
@@ -69,15 +89,24 @@ def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[T
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
     rows = TableRows(
-        frame, features, labelled, y, classes, forms=forms, target_format=target_format
+        frame, read.features, labelled, y, classes, forms=read.forms, target_format=target_format
     )
-    if settings.offset is not None:
-        check_offset_columns(settings.offset, None if classes is None else classes.tolist())
-    report = _first_report(rows, target, task, settings)
-    lines.log("data", data_line(report["data"]))
-    lines.log("task", task_line(report["task"]))
-    rows = replace(rows, links=read_links(frame, settings, labelled))
-    return with_weights(with_factors(rows, settings), settings), report
+    return rows, task
+
+
+def _softly_labelled_rows(
+    read: ReadColumns, columns: Sequence[str], settings: TrainSettings
+) -> tuple[TableRows, Task]:
+    """Return the rows of a file with soft labels, and their task.
+
+    columns : with the probability of each class
+    """
+    task = Task("classify", "--soft names the probabilities of classes")
+    _check_options_of_task(task, settings)
+    classes = numpy.unique(columns)
+    if settings.ordered is not None:
+        classes = _in_order(classes, settings.ordered, "--soft")
+    return soft_rows(read, classes, settings), task
 
 
 def _in_order(classes: numpy.ndarray, order: Sequence[str], target: str) -> numpy.ndarray:
@@ -143,13 +172,10 @@ def divisions_of(rows: TableRows, target: str, settings: TrainSettings) -> list[
     notes = rows.frame.notes
     if settings.weight is not None:
         notes.append(f"{settings.weight} has the weights of the rows, and is no feature")
-    for name in ("exposure", "offset"):
-        column = getattr(settings, name)
-        if isinstance(column, tuple) and len(column) > 1:
-            notes.append(f"{enumerated(column)} have the {name}s of the rows, and are no features")
-        elif column is not None:
-            column = column if isinstance(column, str) else column[0]
-            notes.append(f"{column} has the {name}s of the rows, and is no feature")
+    if settings.exposure is not None:
+        notes.append(f"{settings.exposure} has the exposures of the rows, and is no feature")
+    if settings.offset is not None:
+        notes.append(_note_of_offsets(settings.offset, rows.classes))
     if settings.test is not None:
         notes.append(f"test rows are those of {settings.test}")
         return [MeasuredParts(rows, _test_rows(rows, settings.test, target, settings))]
@@ -167,6 +193,21 @@ def divisions_of(rows: TableRows, target: str, settings: TrainSettings) -> list[
     return [MeasuredParts(*with_training_classes(*part)) for part in parts]
 
 
+def _note_of_offsets(columns: Sequence[str], classes: numpy.ndarray | None) -> str:
+    """Return a note on columns of offsets, and on the classes whose odds they raise.
+
+    classes : None for numbers
+    """
+    if len(columns) == 1:
+        raised = "" if classes is None else f", which raise the odds of {classes[1]}"
+        return f"{columns[0]} has the offsets of the rows{raised}, and is no feature"
+    assert classes is not None
+    return (
+        f"{few(columns)} have the offsets of the classes {few(classes.tolist())}, and are no "
+        "features"
+    )
+
+
 def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings) -> TableRows:
     """Return the labelled rows of a file with the columns of the training.
 
@@ -182,27 +223,38 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
         weight=settings.weight,
         exposure=settings.exposure,
         offset=settings.offset,
-        target=target,
+        soft=settings.soft,
+        target=target if settings.soft is None else None,
         **settings.dialect,
     )
-    _, frame, features, _, forms = read_columns(
-        path, reading, forms_before=trained_forms, labelled=True
-    )
-    labels, labelled, _ = read_labels(
-        frame,
-        target,
-        settings.decimal,
-        rows.target_format,
-        label_gaps(settings.gaps_of(target), () if rows.classes is None else rows.classes.tolist()),
-    )
-    if rows.classes is None:
-        y = numbers_of(frame.name, target, labels)
+    read = read_columns(path, reading, forms_before=trained_forms, labelled=settings.soft is None)
+    frame = read.frame
+    if settings.soft is None:
+        test = _test_rows_with_labels(rows, read, target, settings)
     else:
-        y = class_indices(frame.name, labels, rows.classes.tolist())
-    test = TableRows(frame, features, labelled, y, rows.classes, forms=forms)
+        test = soft_rows(read, rows.classes, settings)
     frame.notes.clear()
-    note_missing_labels(frame, labelled)
+    note_missing_labels(frame, test.chosen)
     test.check_cells(settings.unreadable or "error")
     test = with_weights(with_factors(test, settings), settings)
     rows.frame.notes += [f"{frame.name}: {note}" for note in frame.notes]
     return test
+
+
+def _test_rows_with_labels(
+    rows: TableRows, read: ReadColumns, target: str, settings: TrainSettings
+) -> TableRows:
+    """Return the rows of a test file that have a label. rows, target : of the training"""
+    classes = None if rows.classes is None else rows.classes.tolist()
+    labels, labelled, _ = read_labels(
+        read.frame,
+        target,
+        settings.decimal,
+        rows.target_format,
+        label_gaps(settings.gaps_of(target), classes or ()),
+    )
+    if classes is None:
+        y = numbers_of(read.frame.name, target, labels)
+    else:
+        y = class_indices(read.frame.name, labels, classes)
+    return TableRows(read.frame, read.features, labelled, y, rows.classes, forms=read.forms)
