@@ -94,8 +94,13 @@ def large_columns(batches: Iterable[pyarrow.RecordBatch], columns: Sequence[str]
     """Yield the columns of floating point with numbers beyond those that float64 holds exactly."""
     remaining = {*columns}
     for batch in batches:
-        for name in sorted(remaining):
-            ends = compute.min_max(batch.column(name)).as_py().values()
-            if any(end is not None and abs(end) > MAX_EXACT_INTEGER for end in ends):
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if name in remaining and _is_large(column):
                 remaining.remove(name)
                 yield name
+
+
+def _is_large(column: pyarrow.Array) -> bool:
+    """Return whether some number is beyond those that float64 holds exactly."""
+    ends = compute.min_max(column).as_py().values()
+    return any(end is not None and abs(end) > MAX_EXACT_INTEGER for end in ends)

@@ -63,7 +63,8 @@ def _rows_of_group(
     """Yield some columns of a group of rows, in the types that all files share."""
     batch_rows = _DECODED_BYTES // (8 * max(1, len(columns)))
     batch_rows = min(max(batch_rows, _MIN_BATCH_ROWS), BATCH_ROWS)
-    stored = [name for name in columns if name in group.physical_schema.names]
+    in_file = set(group.physical_schema.names)
+    stored = [name for name in columns if name in in_file]
     keys = _partition_keys(group)
     kinds = [schema.field(name).type for name in columns]
     missing_rows = group.row_groups[0].num_rows
@@ -79,9 +80,10 @@ def _rows_of_group(
             columns=stored,
             use_threads=len(stored) > 1,  # a thread takes memory, and one column keeps one busy
         ):
+            cells_of = dict(zip(batch.schema.names, batch.columns, strict=True))
             cells = [
-                batch.column(name).cast(kind, safe=False)
-                if name in stored
+                cells_of[name].cast(kind, safe=False)
+                if name in cells_of
                 else pyarrow.repeat(pyarrow.scalar(keys.get(name), type=kind), batch.num_rows)
                 for name, kind in zip(columns, kinds, strict=True)
             ]
