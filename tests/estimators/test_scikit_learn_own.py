@@ -37,6 +37,12 @@ THEIRS = {name: test for name, test in vars(_their_module()).items() if name.sta
 globals().update({name: test for name, test in THEIRS.items() if name not in LEFT_OUT})
 
 
+@pytest.fixture(autouse=True)
+def without_logging(caplog: pytest.LogCaptureFixture) -> None:
+    """Tests of what ``verbose`` prints run in a program that has not set up logging."""
+    caplog.set_level("WARNING", "xpnet")
+
+
 @pytest.fixture
 def global_random_seed() -> int:
     """The fixture of their conftest, with the seed it has by default."""

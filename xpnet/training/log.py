@@ -11,10 +11,11 @@ def log_progress(message: str, sink: Callable[[str], object] = print) -> None:
     """Log a message on the progress of a fit.
 
     A program that has not set up logging for it gets the message printed, as scikit-learn prints
-    it.
+    it. Bytes of file names that are not UTF-8 are escaped, since no file of a log can hold them.
 
     sink : called with the message where no handler takes it
     """
+    message = message.encode("utf-8", "backslashreplace").decode("utf-8")
     if LOGGER.isEnabledFor(logging.INFO) and LOGGER.hasHandlers():
         LOGGER.info(message)
     else:
