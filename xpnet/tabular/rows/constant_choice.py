@@ -1,9 +1,9 @@
 """The choice between the networks of a fit and a constant, by all validation rows and by others.
 
-The lower of two losses of few rows is lower than that of new rows. If 10 rows of noise choose what
-their own loss is measured on, it is 2 % to 4 % too low, and a fifth where the networks are kept. So
-the rows of a part are predicted by the networks, or by the constant, as the rows of the other parts
-choose, and related inputs are looked for among the training rows alone.
+The lower of two losses of few rows is lower than that of new rows, by most where there are few rows
+and where the networks are kept. So the rows of a part are predicted by the networks, or by the
+constant, as the rows of the other parts choose, and related inputs are looked for among the
+training rows alone.
 """
 
 from collections.abc import Collection, Sequence
