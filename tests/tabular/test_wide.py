@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
 import xpnet
+from xpnet.tabular.columns.records import Table
 from xpnet.tabular.encodings.column_fit import MAX_BINNED_NUMBERS
 from xpnet.tabular.encodings.number import NUMBERS_AT_ONCE
 from xpnet.tabular.ensemble.refit import refit_epochs
@@ -40,6 +41,22 @@ def test_rows_of_a_wide_table_are_encoded_as_they_are_alone() -> None:
     encoder = xpnet.TableEncoder(bins=None).fit(FRAME)
     alone = [encoder.transform(FRAME[row : row + 1]) for row in range(ROWS)]
     numpy.testing.assert_array_equal(encoder.transform(FRAME), numpy.vstack(alone))
+
+
+def test_a_column_is_read_once_where_rows_are_encoded_in_several_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Five bins of 500 columns are encoded some 200 rows at a time, and 1,000 rows read at once."""
+    X = numpy.random.default_rng(0).normal(size=(1000, 500))
+    X[::9, ::11] = numpy.nan
+    encoder = xpnet.TableEncoder(bins=5).fit(X)
+    parts = [encoder.transform(X[row : row + 125]) for row in range(0, len(X), 125)]
+    reads: list[int] = []
+    read = Table.numbers
+    monkeypatch.setattr(Table, "numbers", lambda self, k: (reads.append(k), read(self, k))[1])
+    together = encoder.transform(X)
+    assert sorted(reads) == list(range(500))
+    numpy.testing.assert_array_equal(together, numpy.vstack(parts))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "uint8", "float64"])

@@ -177,15 +177,22 @@ class NumberEncoding(Encoding):
     def write_all(
         cls, encodings: Sequence[Self], table: Table, out: numpy.ndarray, places: Sequence[slice]
     ) -> None:
-        """Encode all rows by several numbers together, a block of numbers and rows at a time."""
+        """Encode all rows by several numbers together, a block of numbers and rows at a time.
+
+        Columns are read for more rows than are encoded at once: a number has several outputs.
+        """
         for numbers in gen_batches(len(encodings), NUMBERS_AT_ONCE):
+            own = encodings[numbers]
             columns = numpy.concatenate(
                 [numpy.arange(place.start, place.stop) for place in places[numbers]]
             )
-            rows_at_once = OUTPUTS_AT_ONCE // max(1, len(columns)) + 1
-            for rows in gen_batches(table.rows, rows_at_once):
-                block = table if rows_at_once >= table.rows else table.take(rows)
-                _write_block(encodings[numbers], block, out[rows], columns)
+            rows_encoded = OUTPUTS_AT_ONCE // max(1, len(columns)) + 1
+            rows_read = rows_encoded * max(1, OUTPUTS_AT_ONCE // (rows_encoded * len(own)))
+            for rows in gen_batches(table.rows, rows_read):
+                block = table if rows_read >= table.rows else table.take(rows)
+                x = numpy.stack(numbers_of(own, partial(read_number, block)), axis=1)
+                for part in gen_batches(len(x), rows_encoded):
+                    _write_block(own, x[part], out[rows][part], columns)
 
     def to_file(self) -> dict[str, object]:
         """Return what a model file holds."""
@@ -321,10 +328,15 @@ static void encode_number(const number *n, const xpnet_value *row, float *out) {
 
 
 def _write_block(
-    encodings: Sequence[NumberEncoding], table: Table, out: numpy.ndarray, columns: numpy.ndarray
+    encodings: Sequence[NumberEncoding],
+    x: numpy.ndarray,
+    out: numpy.ndarray,
+    columns: numpy.ndarray,
 ) -> None:
-    """Encode rows by several numbers. columns : of out, those of the encodings in their order"""
-    x = numpy.stack(numbers_of(encodings, partial(read_number, table)), axis=1)
+    """Encode rows by several numbers.
+
+    x : (rows, numbers) float64; columns : of out, those of the encodings in their order
+    """
     with numpy.errstate(over="ignore"):
         encoded = encode_numbers(encodings, x, numpy)
     out[:, columns[encoded.order.argsort()]] = numpy.concatenate(encoded.blocks, axis=1)
