@@ -249,6 +249,16 @@ def test_trees_cut_numbers_that_float32_does_not_hold(low: float, step: float) -
     )  # thresholds are rounded to float32
 
 
+def test_a_note_counts_the_infinite_numbers_of_a_column() -> None:
+    values = numpy.arange(60.0)
+    values[[3, 7]] = numpy.inf, -numpy.inf
+    texts = ["inf" if k == 5 else f"{k}.5" for k in range(60)]
+    encoder = TableEncoder().fit({"a": values, "b": texts, "c": numpy.arange(60)})
+    assert sorted(encoder.notes_) == ["a", "b"]
+    assert "infinite numbers in 2 rows" in encoder.notes_["a"]
+    assert "an infinite number in 1 row," in encoder.notes_["b"]
+
+
 def test_infinite_numbers_count_as_the_largest_seen() -> None:
     encoder = TableEncoder().fit(numpy.arange(100.0)[:, None])
     numpy.testing.assert_array_equal(

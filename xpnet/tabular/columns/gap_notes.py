@@ -1,4 +1,4 @@
-"""Notes on values of training columns that are gaps, or that look like codes for gaps."""
+"""Notes on values of training columns that are gaps, infinite, or that look like codes for gaps."""
 
 import numpy
 
@@ -28,6 +28,17 @@ def note_of_named_gaps(values: Values, read: Values, gaps: GapValues) -> str:
     else:
         count = 0
     return f"holds values in {count:,} rows that are gaps by missing_values" if count else ""
+
+
+def note_of_infinities(values: Values) -> str:
+    """Return the note on infinite numbers of a column, and how they are read; "" for none."""
+    if not isinstance(values, Numbers) or values.values.dtype.kind != "f":
+        return ""
+    count = int(numpy.isinf(values.values).sum())
+    if not count:
+        return ""
+    rows = "an infinite number in 1 row" if count == 1 else f"infinite numbers in {count:,} rows"
+    return f"holds {rows}, which count as the smallest and largest of its finite numbers"
 
 
 def note_of_codes(numbers: Numbers, name: str) -> str:

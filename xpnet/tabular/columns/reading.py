@@ -30,7 +30,12 @@ from xpnet.data.cells.forms import (
 from xpnet.data.cells.gaps import ALL_COLUMNS, MISSING, GapValues, gaps_of_column, listed
 from xpnet.data.cells.numbers import Decimal, shown_decimal_marks
 from xpnet.errors import InputError, warn_user
-from xpnet.tabular.columns.gap_notes import note_of_codes, note_of_named_gaps, note_of_no_date
+from xpnet.tabular.columns.gap_notes import (
+    note_of_codes,
+    note_of_infinities,
+    note_of_named_gaps,
+    note_of_no_date,
+)
 from xpnet.tabular.columns.records import (
     Numbers,
     OtherValues,
@@ -165,8 +170,9 @@ def learn_table(table: Table, rules: ReadingRules) -> LearnedTable:
     read = read_table(table, forms)
     for index, name in enumerate(table.labels or table.names):
         named = note_of_named_gaps(table.values(index), read.values(index), rules.gaps_of(name))
+        infinite = note_of_infinities(read.values(index))
         suspicious = _note_of_suspicious_values(read.values(index), name)
-        for note in filter(None, (named, suspicious)):
+        for note in filter(None, (named, infinite, suspicious)):
             earlier = notes.get(name, "")
             if note in earlier:
                 continue
