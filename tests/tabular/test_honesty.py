@@ -20,6 +20,7 @@ import xpnet
 from xpnet import TabularClassifier, TabularRegressor
 from xpnet.tabular.encodings.target_means import ColumnMeans
 from xpnet.tabular.ensemble import recipe
+from xpnet.training import Callback, Training
 
 DEVIATIONS = 2.5
 """Number of standard errors within which two means of independent rows are equal."""
@@ -435,6 +436,33 @@ def test_no_validation_row_has_a_part_in_when_its_training_ends() -> None:
     error = differences.std() / numpy.sqrt(len(differences))
     assert abs(differences.mean()) < DEVIATIONS * error
     assert error < 0.04 / DEVIATIONS
+
+
+class CountedEpochs(Callback):
+    """Counts the epochs of all trainings that it watches."""
+
+    count: int = 0
+
+    def epoch_end(self, training: Training) -> None:
+        """Count an epoch."""
+        self.count += 1
+
+
+@pytest.mark.parametrize(("validation_rows", "goes_on"), [(24, True), (40, True), (300, False)])
+def test_a_training_goes_on_after_its_end_for_few_validation_rows_alone(
+    validation_rows: int, goes_on: bool
+) -> None:
+    """A third of all epochs would tell that the loss of many is lower by less than 0.2 %."""
+    rng = numpy.random.default_rng(validation_rows)
+    X = rng.normal(size=(100 + validation_rows, 6))
+    y = X[:, 0] + rng.normal(size=len(X)) > 0
+    made, kept = CountedEpochs(), 0
+    for seed in range(4):
+        model = TabularClassifier(quality=1, random_state=seed, refit=False)
+        model.watch(lambda _: ([made], None))
+        model.fit(X[:100], y[:100], X_val=X[100:], y_val=y[100:])
+        kept += model.n_iter_
+    assert (made.count > kept) == goes_on
 
 
 def gains_of_few_rows(seed: int) -> numpy.ndarray:

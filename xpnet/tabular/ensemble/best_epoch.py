@@ -139,11 +139,11 @@ class BestEpoch(EarlyStopping):
             self._keep_or_end(training)
 
     def _keep_or_end(self, training: Training) -> None:
-        """Keep an epoch that is better. Where the training ends, go on for parts of the validation
+        """Keep an epoch that is better. Where the training ends, go on for parts of few validation
         rows without which it would not.
         """
         was_stopped = training.stop
-        waits = self.held is not None and bool(self.held.are_waiting.any())
+        waits = self.held is not None and self.held.may_go_on
         if self.ended is not None:
             training.stop = training.stop or not waits
             return
