@@ -140,3 +140,12 @@ def test_labels_that_are_no_probabilities_are_refused(
     assert said in str(error.value)
     with pytest.raises(AttributeError):
         _ = model.classes_
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["MLP", "tabular"])
+def test_probabilities_without_classes_are_refused_with_the_remedy(kind: int) -> None:
+    with pytest.raises(ValueError, match="If y holds probabilities, pass `classes`"):
+        estimators()[kind].fit(X, TRUE)
+    with pytest.raises(ValueError) as refused:
+        estimators()[kind].fit(X, TRUE + 5)
+    assert "probabilities" not in str(refused.value)

@@ -1,6 +1,7 @@
 """Rules that labels of classes must hold, besides those of scikit-learn."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import inf
 
 import numpy
@@ -155,6 +156,23 @@ def check_savable_labels(y: numpy.ndarray, name: str = "y") -> None:
         f"`{name}` must hold labels of text, bool, int, float32 or float64, which model files "
         f"hold; got {dtype}. Convert it with {name}.astype(str) or to numbers."
     )
+
+
+@contextmanager
+def hint_at_soft_labels(y: object) -> Iterator[None]:
+    """Add to a refusal of labels how probabilities are passed, where that is what they look like.
+
+    y : the refused labels
+    """
+    try:
+        yield
+    except ValueError as error:
+        shares = numpy.asarray(y)
+        are_numbers = shares.ndim == 2 and shares.dtype.kind == "f"
+        if not are_numbers or not ((shares >= 0) & (shares <= 1)).all():
+            raise
+        remedy = "If y holds probabilities, pass `classes`, the labels of its columns."
+        raise InputError(f"{str(error).rstrip('.')}. {remedy}") from None
 
 
 def _check_encodable(y: numpy.ndarray, name: str) -> None:

@@ -19,6 +19,7 @@ from xpnet.learning.labels import (
     checked_shares,
     classes_of_columns,
     hard_labels,
+    hint_at_soft_labels,
 )
 from xpnet.learning.losses import NumericLoss
 from xpnet.models.inputs import is_sparse, to_host
@@ -376,7 +377,8 @@ def classes_of(y: HostTargets) -> numpy.ndarray | list[numpy.ndarray]:
         if 2 * len(labels) < len(y):
             return labels
     if not is_sparse(y) and y.ndim == 2:
-        check_classification_targets(y)
+        with hint_at_soft_labels(y):
+            check_classification_targets(y)
         if type_of_target(y) == "multiclass-multioutput":
             return [numpy.unique(labels) for labels in dense(y).T]
     return LabelBinarizer().fit(y).classes_

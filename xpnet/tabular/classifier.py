@@ -24,6 +24,7 @@ from xpnet.learning.labels import (
     check_savable_labels,
     classes_of_columns,
     hard_labels,
+    hint_at_soft_labels,
 )
 from xpnet.learning.ordered import Choice, Order, indices_in, order_of, ordered_classes
 from xpnet.learning.parameters import (
@@ -296,7 +297,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
             y = y.shares
         y = to_host(y)
         check_label_types(y, name)
-        labels = column_or_1d(y, warn=True)
+        with hint_at_soft_labels(y):
+            labels = column_or_1d(y, warn=True)
         check_savable_labels(labels, name)
         check_classification_targets(labels)
         return CodedLabels.of(labels)
