@@ -77,6 +77,19 @@ def part_of(table: dict[str, Any], rows: Any) -> dict[str, Any]:
     return {name: column[rows] for name, column in table.items()}
 
 
+def test_the_validation_loss_of_a_refined_model_is_that_of_new_rows(tmp_path: Path) -> None:
+    model = xpnet.TabularClassifier(**QUICK).fit(*period(1500, 0.0, 1))
+    earlier = model.validation_loss_
+    X_val, y_val = period(1000, 0.6, 6)
+    refinement = model.refine(*period(600, 0.6, 2), X_val=X_val, y_val=y_val)
+    of_new_rows = loss(model, *period(4000, 0.6, 5))
+    assert model.validation_loss_ == refinement.loss_after
+    # The loss of 1,000 rows has a standard deviation of 0.02.
+    assert abs(model.validation_loss_ - of_new_rows) < 0.05 < abs(earlier - of_new_rows)
+    model.save(tmp_path / "m.safetensors")
+    assert xpnet.load(tmp_path / "m.safetensors").validation_loss_ == refinement.loss_after
+
+
 def test_passed_validation_rows_choose_the_epoch() -> None:
     model = xpnet.TabularClassifier(**QUICK).fit(*period(600, 0.0, 1))
     table, labels = period(300, 0.5, 2)

@@ -200,6 +200,10 @@ def offsets_of_classes(
     return numpy.hstack([numpy.zeros_like(of_second), of_second])
 
 
+MIN_FREQUENCY = 1e-6
+"""Smallest frequency of a class with which the search for its intercept begins."""
+
+
 def constant_beside_offsets(
     shares: numpy.ndarray, offsets: numpy.ndarray, weight: numpy.ndarray | None
 ) -> numpy.ndarray:
@@ -223,10 +227,6 @@ def constant_beside_offsets(
     options = {"gtol": 1e-9, "ftol": 1e-15}
     result = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
     return softmax(result.x)
-
-
-MIN_FREQUENCY = 1e-6
-"""Smallest frequency of a class with which the search for its intercept begins."""
 
 
 def _numbers_of_rows(

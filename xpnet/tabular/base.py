@@ -90,7 +90,8 @@ class Tabular(FittedAttributes, TabularParameters):
         network are predicted with the epoch, the penalty and the weight of the linear baseline that
         others of them choose. The minimum of ``validation_loss_curve_`` is lower than that, since
         it is the best of many losses of these rows; with few rows it is much lower. Targets are
-        scaled as the networks see them, and probabilities have no temperature.
+        scaled as the networks see them, and probabilities have no temperature. After `refine` it is
+        the ``loss_after`` of new rows.
     why_ : str
         What was trained, with which backend, and why.
     """
@@ -352,11 +353,13 @@ class Tabular(FittedAttributes, TabularParameters):
         trained = TrainedNetworks.one_a_fold(
             [one.network for one in refined], [one.held for one in refined]
         )
-        self._fitted = self._refined_record(fitted, trained, divided)
         unknowns = {}
         if isinstance(fitted.encoder, TableEncoder):
             unknowns = fitted.encoder.count_unknowns(X)
-        return refinement_of(refined, count, unknowns)
+        refinement = refinement_of(refined, count, unknowns)
+        fitted = replace(fitted, validation_loss=refinement.loss_after)
+        self._fitted = self._refined_record(fitted, trained, divided)
+        return refinement
 
     def _refined_record(
         self, fitted: FittedTable, trained: TrainedNetworks, divided: DividedRows

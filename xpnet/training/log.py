@@ -1,25 +1,22 @@
 """The log of fits: what ``verbose`` asks for."""
 
 import logging
-from collections.abc import Callable
 
 LOGGER = logging.getLogger("xpnet.fit")
 """The logger of messages on the progress of fits, at the level ``INFO``."""
 
 
-def log_progress(message: str, sink: Callable[[str], object] = print) -> None:
+def log_progress(message: str) -> None:
     """Log a message on the progress of a fit.
 
     A program that has not set up logging for it gets the message printed, as scikit-learn prints
     it. Bytes of file names that are not UTF-8 are escaped, since no file of a log can hold them.
-
-    sink : called with the message where no handler takes it
     """
     message = message.encode("utf-8", "backslashreplace").decode("utf-8")
     if LOGGER.isEnabledFor(logging.INFO) and LOGGER.hasHandlers():
         LOGGER.info(message)
     else:
-        sink(message)
+        print(message)
 
 
 def log_named(name: str, value: str) -> None:

@@ -247,8 +247,8 @@ def totals_of(network: Network, rows: LabeledRows) -> Totals:
 def _parts_of(network: Network, rows: LabeledRows) -> Iterator[LabeledRows]:
     """Yield rows in parts that fit into memory with the values of all hidden units."""
     if isinstance(rows.X, Source):
-        whole = SourceRows.whole(rows.X, rows.Y, rows.weight)
-        yield from whole.parts(network.backend, network.spec.dtype)
+        source_rows = SourceRows.whole(rows.X, rows.Y, rows.weight)
+        yield from source_rows.parts(network.backend, network.spec.dtype)
         return
     for part in gen_batches(rows.count, ROWS_OF_TOTALS):
         weight = None if rows.weight is None else rows.weight[part]

@@ -112,8 +112,9 @@ class ConstantChoice:
         return self._may_be_noise(left_out) and not self._are_better(left_out)
 
     def _may_be_noise(self, left_out: PartOfFold | None) -> bool:
-        """Return whether training rows show no relation: those of the fold of the rows that are
-        left out, or of most folds.
+        """Return whether training rows show no relation of inputs and target.
+
+        They are those of the fold of the rows that are left out, or else of most folds.
         """
         folds = {network.fold for network in self.networks}
         if left_out is not None:
@@ -127,11 +128,11 @@ class ConstantChoice:
         compared = []
         for fold in sorted({network.fold for network in self.networks}):
             outputs = [network.outputs for network in self.networks if network.fold == fold]
-            known = [of_network for of_network in outputs if of_network is not None]
+            followed = [of_network for of_network in outputs if of_network is not None]
             parts = next(network.parts for network in self.networks if network.fold == fold)
-            if parts is None or len(known) < len(outputs):
+            if parts is None or len(followed) < len(outputs):
                 return True
-            compared.append(self._compared(fold, numpy.mean(known, axis=0), parts, left_out))
+            compared.append(self._compared(fold, numpy.mean(followed, axis=0), parts, left_out))
         gains = numpy.concatenate([rows.gains for rows in compared])
         weight = numpy.concatenate([rows.weight for rows in compared])
         return are_clearly_positive(gains, weight, MIN_GAIN)
