@@ -1,5 +1,6 @@
-"""What README shows is so: its ten lines run, its commands exist."""
+"""What README shows is so: its ten lines run, its commands exist, its numbers were measured."""
 
+import json
 import re
 import shlex
 import tomllib
@@ -84,7 +85,7 @@ def test_the_speeds_are_those_of_the_page_on_benchmarks() -> None:
 def microseconds(time: str) -> float:
     """A time such as "1.05 ms"."""
     number, unit = time.split()
-    return float(number) * {"µs": 1, "ms": 1000}[unit]
+    return float(number) * {"µs": 1, "ms": 1e3, "s": 1e6}[unit]
 
 
 @pytest.mark.repository
@@ -94,3 +95,36 @@ def test_the_errors_on_tables_are_those_of_the_guide() -> None:
     shown = numbers_by_row(TEXT, header)
     assert len(shown) > 10
     assert shown == numbers_by_row(guide, header)
+
+
+@pytest.mark.repository
+def test_what_a_user_notices_is_what_the_report_says() -> None:
+    header = (
+        "| job | xpnet, `MLPClassifier` | xpnet, `TabularClassifier` | scikit-learn, "
+        "`MLPClassifier` | scikit-learn, `HistGradientBoosting` |"
+    )
+    contenders = ("xpnet-mlp", "xpnet-table", "sklearn-mlp", "boosting")
+    folder = ROOT / "bench" / "results" / "feel"
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))["benchmarks"]
+    measured = {
+        (one["params"]["job"], one["params"]["contender"]): one["stats"]["median"]
+        for one in results
+    }
+    sizes = {
+        one["params"]["contender"]: one["extra_info"]["notes"][0]
+        for one in results
+        if one["params"]["job"] == "save and load a model"
+    }
+    shown = numbers_by_row(TEXT, header)
+    del shown["---"]
+    for contender, file, installation in zip(
+        contenders, shown.pop("model file"), shown.pop("installation"), strict=True
+    ):
+        assert file == f"{sizes[contender]['file_kib']:.3g} KiB"
+        assert installation == f"{sizes[contender]['installed_mib']:.3g} MiB"
+    assert shown.keys() == {job for job, _ in measured}
+    for job, times in shown.items():
+        for contender, time in zip(contenders, times, strict=True):
+            seconds = measured[job, contender]
+            # Three digits are shown.
+            assert microseconds(time) == pytest.approx(seconds * 1e6, rel=0.005)
