@@ -2,6 +2,7 @@
 missing is named.
 """
 
+import os
 import platform
 import subprocess
 import sys
@@ -60,13 +61,23 @@ for _ in range(2):
     xpnet.FeedforwardNeuralNet(1, 2, 2).fit([[0.0], [1.0]], [0, 1], epochs=1)
 """
 
-COMMAND = "import sys; from xpnet.cli import main; sys.argv = ['xpnet', *{}]; main()"
+NONE = "import sys; sys.modules['numba'] = None\n"
+STAND_IN = "import sys, types; sys.modules['numba'] = types.ModuleType('numba')\n"
+COMMAND = "import sys; from xpnet_command import main; sys.argv = ['xpnet', *{}]; main()"
 
 
-def complete(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program that finds none of those packages."""
-    command = [sys.executable, "-c", WITHOUT + program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=folder)
+def complete(
+    program: str, folder: Path, without: str = WITHOUT, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a program that finds none of those packages, or no Numba alone."""
+    done = subprocess.run(
+        [sys.executable, "-c", without + program],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        cwd=folder,
+        env=os.environ | variables,
+    )
     assert done.returncode == 0, done.stderr
     return done
 
@@ -87,11 +98,30 @@ def test_the_notebook_is_reproduced(tmp_path: Path) -> None:
     assert "All 24 numbers are the notebook's." in run(program, tmp_path)
 
 
-def test_a_program_is_warned_once_that_numpy_computes_and_what_is_missing(tmp_path: Path) -> None:
-    warned = complete(WARNED, tmp_path).stderr
+@pytest.mark.parametrize("program", ["import xpnet", WARNED])
+@pytest.mark.parametrize(
+    "without, named", [(WITHOUT, "No module named 'numba'"), (NONE, "import of numba halted")]
+)
+def test_importing_warns_once_that_numpy_computes_and_what_is_missing(
+    program: str, without: str, named: str, tmp_path: Path
+) -> None:
+    warned = complete(program, tmp_path, without).stderr
     assert warned.count("NumPy computes") == 1
-    assert warned.count("No module named 'numba'") == 1
+    assert warned.count(named) == 1
     assert f"Python {platform.python_version()} on {platform.system()}" in warned
+
+
+def test_importing_warns_of_nothing_where_numba_is_there_or_a_backend_is_named(
+    tmp_path: Path,
+) -> None:
+    assert complete("import xpnet", tmp_path, "").stderr == ""
+    assert complete("import xpnet", tmp_path, STAND_IN).stderr == ""
+    assert complete(WARNED, tmp_path, XPNET_BACKEND="numpy").stderr == ""
+
+
+def test_a_command_that_computes_warns_once_and_its_help_does_not(tmp_path: Path) -> None:
+    assert complete(COMMAND.format(["reproduce"]), tmp_path).stderr.count("NumPy computes") == 1
+    assert complete(COMMAND.format(["--help"]), tmp_path).stderr == ""
 
 
 def test_the_doctor_reports_once_that_numpy_computes_and_what_is_missing(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from xpnet import backend, layers, ops, optimizers, training
 from xpnet.backend.threads import get_threads, set_threads
-from xpnet.dispatch import available_backends, get_backend, use_backend
+from xpnet.dispatch import available_backends, get_backend, use_backend, warn_without_numba
 from xpnet.distributed import use_group
 from xpnet.errors import *
 from xpnet.functional import *
@@ -122,3 +122,6 @@ if not TYPE_CHECKING:  # a type checker reads the imports above and rejects othe
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
+
+
+warn_without_numba()

@@ -11,6 +11,7 @@ from xpnet.dispatch.choose import (
     coerce_pair,
     get_backend,
     use_backend,
+    warn_without_numba,
 )
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "coerce_pair",
     "get_backend",
     "use_backend",
+    "warn_without_numba",
 ]

@@ -1,11 +1,13 @@
 """Choose the backend that computes, and say why. A backend is imported when it is first used."""
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import array_api_compat
@@ -277,6 +279,28 @@ def _host_choice() -> Choice:
         message = f"NumPy computes, which is slower, since Numba cannot be used: {error}"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
         return _chosen("numpy", f"NumPy arrays run on NumPy, since Numba cannot be used: {error}")
+
+
+def warn_without_numba() -> None:
+    """Warn that NumPy computes, where Numba is not installed; importing xpnet calls this.
+
+    The command ``xpnet`` warns when it computes, and ``xpnet doctor`` shows it as a fact. Who names
+    a backend in the environment is not warned.
+    """
+    if "xpnet_command" in sys.modules or VARIABLE in os.environ or not _is_missing("numba"):
+        return
+    with suppress(BackendError):  # xpnet is not installed, so that it has no backend at all
+        _host_choice()
+
+
+def _is_missing(package: str) -> bool:
+    """Return whether a package is not installed, without importing it."""
+    try:
+        return find_spec(package) is None
+    except ImportError:  # a finder of the program refuses it
+        return True
+    except ValueError:  # a stand-in of the program, which has no specification
+        return False
 
 
 def _one_device(arrays: Sequence[object]) -> object:
