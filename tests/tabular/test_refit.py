@@ -68,6 +68,11 @@ def test_a_refitted_network_is_its_best_epoch_trained_on_with_all_rows() -> None
         reference.fit(inputs, scaled, epochs=1)
         epochs.append(reference.values())
     weights = 0.7 ** numpy.arange(len(epochs))[::-1]
+    # The parameters of the best epoch are the mean of all epochs up to it.
+    epochs.insert(0, plain.networks_[0].values())
+    weights = numpy.insert(
+        weights, 0, (0.7 ** numpy.arange(len(weights), len(weights) + best)).sum()
+    )
     for name, value in model.networks_[0].values().items():
         wanted = numpy.average([epoch[name] for epoch in epochs], axis=0, weights=weights)
         numpy.testing.assert_allclose(value, wanted, rtol=1e-7, atol=1e-10, err_msg=name)

@@ -302,6 +302,7 @@ def refit_network(
         network,
         replace(rows, Y=training_targets(recipe, rows, network.backend)),
         epochs=epochs,
+        best_epoch=training.best_epoch,
         batch_size=min(recipe.batch_size, rows.count),
         learning_rate=recipe.schedule(training.best_epoch - 1, network.history.loss),
         seconds=seconds,

@@ -51,9 +51,16 @@ class ParameterMean:
     params : the mean, empty before the first epoch; weights : the sum of the weights in it
     """
 
-    def __init__(self) -> None:
-        self.params: dict[str, numpy.ndarray] = {}
-        self.weights: float = 0.0
+    def __init__(
+        self, params: dict[str, numpy.ndarray] | None = None, weights: float = 0.0
+    ) -> None:
+        self.params: dict[str, numpy.ndarray] = params or {}
+        self.weights: float = weights
+
+    @classmethod
+    def of_epochs(cls, params: dict[str, numpy.ndarray], epochs: int) -> "ParameterMean":
+        """Return a mean over a number of epochs, which goes on with further ones."""
+        return cls(params, (1 - EPOCH_DECAY**epochs) / (1 - EPOCH_DECAY))
 
     def add(self, params: dict[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
         """Add the parameters of an epoch; return the mean."""
@@ -77,11 +84,19 @@ class ParameterMean:
 
 
 class LastMean(Callback):
-    """Gives a network the mean of its parameters over the epochs when the training ends."""
+    """Gives a network the mean of its parameters over the epochs when the training ends.
+
+    epochs : the epochs over which the parameters with which the training begins are a mean; this
+        mean goes on. 0 begins a new one.
+    """
+
+    def __init__(self, epochs: int = 0) -> None:
+        self.epochs = epochs
 
     def train_begin(self, training: Training) -> None:
-        """Start a new mean."""
-        self.mean: ParameterMean = ParameterMean()
+        """Begin with the mean of earlier epochs, or with none."""
+        before = training.step.params.to_host() if self.epochs else {}
+        self.mean: ParameterMean = ParameterMean.of_epochs(before, self.epochs)
 
     def epoch_end(self, training: Training) -> None:
         """Add the parameters of the epoch."""
@@ -112,6 +127,7 @@ def refit(
     rows: LabeledRows,
     *,
     epochs: int,
+    best_epoch: int,
     batch_size: int,
     learning_rate: float,
     seconds: float,
@@ -119,6 +135,12 @@ def refit(
 ) -> None:
     """Train a network on, on all rows; its history says nothing of these epochs.
 
+    The mean of the parameters goes on with these epochs, and so the parameters of the best epoch
+    keep a part in it: a network that stopped early, since it learned its rows by heart, would go on
+    doing so. Beside a mean of these epochs alone the loss of new rows fell where the signal is weak
+    and hardly rose where it is strong.
+
+    best_epoch : over the epochs up to which the parameters are a mean
     seconds : after which the training ends with the epoch under way
     """
     fit_in_memory(
@@ -127,7 +149,7 @@ def refit(
         batch_size=batch_size,
         epochs=epochs,
         schedule=Constant(learning_rate),
-        callbacks=[*callbacks, TimeLimit(seconds), LastMean()],
+        callbacks=[*callbacks, TimeLimit(seconds), LastMean(best_epoch)],
         history=History(),
     )
 
