@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from helpers.command_line import Run
 
+import xpnet
 from xpnet.cli.resuming import SameRun
 
 TRAIN = (
@@ -49,8 +50,10 @@ CHANGES = {
     "--weight": ("--weight", "w"),
     "--groups": ("--groups", "b"),
     "--time": ("--time", "b"),
-    "--quiet": ("--quiet",),
 }
+
+SHOWS = {"all lines": (), "none": ("-q",), "each epoch": ("-v",)}
+"""Options of what is shown of a training."""
 
 
 @pytest.fixture
@@ -79,6 +82,47 @@ def test_outputs_and_a_later_end_may_change(begun: Run) -> None:
     options[options.index("--epochs") + 1] = "3"
     begun(*options, "--time-limit", "1000", "--jobs", "2")
     assert Path("m.safetensors").exists()
+
+
+@pytest.mark.parametrize("begins", SHOWS)
+@pytest.mark.parametrize("ends", SHOWS)
+def test_what_is_shown_of_a_training_may_change(begun: Run, begins: str, ends: str) -> None:
+    """The resumed run ends with the model of a run that was not interrupted."""
+    longer = [*TRAIN[:-3], "3"]
+    begun(*longer, "-o", "whole.safetensors")
+    begun(*TRAIN[:-1], "shown", *SHOWS[begins])
+    options = ["--checkpoint-dir", "shown", "--resume", *SHOWS[ends], "-o", "resumed.safetensors"]
+    begun(*longer, *options)
+    whole, resumed = xpnet.load("whole.safetensors"), xpnet.load("resumed.safetensors")
+    assert whole.n_iter_ == resumed.n_iter_ == 3
+    for network, same in zip(whole.networks_, resumed.networks_, strict=True):
+        for name, values in network.values().items():
+            np.testing.assert_array_equal(values, same.values()[name])
+
+
+@pytest.mark.parametrize(("target", "is_refused"), [("y", False), ("label", True)])
+def test_the_default_precision_is_fp32_for_numbers_alone(
+    begun: Run, target: str, *, is_refused: bool
+) -> None:
+    """Trainings for classes round factors by default where a processor gains by it."""
+    frame = pd.read_csv("d.csv").drop(columns="w")
+    frame["label"] = np.where(frame.y > 0, "high", "low")
+    frame[["a", "b", target]].to_csv("e.csv", index=False)
+    options = ["train", "e.csv", "--target", target, *TRAIN[4:-1], "precise"]
+    begun(*options)
+    said = begun(*options, "--resume", "--precision", "fp32", code=int(is_refused)).stderr
+    assert ("a run with --precision auto; got fp32" in said) is is_refused
+
+
+def test_weights_of_classes_are_compared_digit_by_digit(begun: Run) -> None:
+    frame = pd.read_csv("d.csv")
+    frame["y"] = np.where(frame.y > 0, "high", "low")
+    frame.to_csv("d.csv", index=False)
+    options = [*TRAIN[:-1], "weighted"]
+    begun(*options, "--class-weight", "high=1234567")
+    begun(*options, "--resume", "--class-weight", "high=1234567")
+    said = begun(*options, "--resume", "--class-weight", "high=1234568", code=1).stderr
+    assert "--class-weight high=1234567.0; got high=1234568.0" in said
 
 
 def test_columns_in_another_order_are_refused(begun: Run) -> None:

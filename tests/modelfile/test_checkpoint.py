@@ -280,9 +280,8 @@ def test_a_run_goes_on_only_with_what_it_began_with(tmp_path: Path) -> None:
     with pytest.raises(xpnet.InputError, match="RandomState over MT19937"):
         fit(tmp_path, stream="RandomState")
     state = xpnet.Checkpoint.latest(tmp_path)
-    state.callbacks.popitem()
     model = xpnet.FeedforwardNeuralNet(5, 6, 2, optimizer="adam", dropout=0.3, backend="numpy")
-    with pytest.raises(xpnet.InputError, match="the callbacks it began with"):
+    with pytest.raises(xpnet.InputError, match="that it began with, EarlyStopping; got none"):
         model.fit(
             np.ones((50, 5)),
             np.zeros(50, int),

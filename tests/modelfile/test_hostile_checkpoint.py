@@ -84,7 +84,7 @@ def test_a_state_of_another_callback_is_named(tmp_path: Path) -> None:
     found = xpnet.Checkpoint.latest(tmp_path)
     assert found is not None
     found.callbacks["EarlyStopping"] = {}
-    with pytest.raises(xpnet.InputError, match="EarlyStopping as number 2, which cannot load"):
+    with pytest.raises(xpnet.InputError, match="EarlyStopping, which cannot load"):
         fit(tmp_path, 4, np.random.default_rng(1), resume_from=found)
 
 

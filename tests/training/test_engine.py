@@ -1,5 +1,6 @@
 """The training loop over batches of any kind, and what it asks of callbacks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -338,12 +339,7 @@ def fit_with(*callbacks, resume_from=None):
 def test_states_of_callbacks_are_found_by_name_in_any_order():
     keep, first, second = KeepState(2), EarlyStopping(patience=9), EarlyStopping(9, tol=1.0)
     fit_with(keep, first, TimeLimit(60), second)
-    assert keep.kept.callbacks.keys() == {
-        "TimeLimit",
-        "KeepState",
-        "EarlyStopping",
-        "EarlyStopping 2",
-    }
+    assert keep.kept.callbacks.keys() == {"TimeLimit", "EarlyStopping", "EarlyStopping 2"}
     resumed, counted = EarlyStopping(patience=9), EarlyStopping(9, tol=1.0)
     fit_with(resumed, counted, TimeLimit(60), KeepState(9), resume_from=keep.kept)
     # The losses fall by less than 1 after the first epoch.
@@ -353,8 +349,40 @@ def test_states_of_callbacks_are_found_by_name_in_any_order():
 def test_a_callback_without_its_state_is_refused_by_name():
     keep = KeepState(2)
     fit_with(keep, TimeLimit(60))
-    with pytest.raises(xpnet.InputError, match="EarlyStopping as number 2, .*'best'"):
+    with pytest.raises(xpnet.InputError, match="began with, TimeLimit; got EarlyStopping"):
         fit_with(KeepState(9), EarlyStopping(), resume_from=keep.kept)
+
+
+class WithoutState(Callback):
+    """Changes nothing of a training, as one that shows progress."""
+
+    def epoch_end(self, training):
+        self.done = training.done
+
+
+def test_callbacks_without_state_may_be_others_when_a_training_goes_on():
+    keep, early = KeepState(2), EarlyStopping(9, tol=1.0)
+    fit_with(keep, early, WithoutState())
+    assert keep.kept.callbacks.keys() == {"EarlyStopping"}
+    for others in ([], [WithoutState(), KeepState(9), lambda training: None]):
+        resumed = EarlyStopping(9, tol=1.0)
+        fit_with(*others, resumed, resume_from=keep.kept)
+        assert resumed.waited == early.waited == 3
+        with pytest.raises(xpnet.InputError, match="began with, EarlyStopping; got none"):
+            fit_with(*others, resume_from=keep.kept)
+    fit_with(keep)
+    fit_with(WithoutState(), resume_from=keep.kept)
+    with pytest.raises(xpnet.InputError, match="began with, none; got EarlyStopping"):
+        fit_with(keep, EarlyStopping(), resume_from=keep.kept)
+
+
+def test_empty_states_in_earlier_checkpoints_are_passed_over():
+    keep = KeepState(2)
+    fit_with(keep, EarlyStopping(9, tol=1.0))
+    earlier = replace(keep.kept, callbacks={**keep.kept.callbacks, "KeepState": {}, "Progress": {}})
+    resumed = EarlyStopping(9, tol=1.0)
+    fit_with(resumed, resume_from=earlier)
+    assert resumed.waited == 3
 
 
 def test_a_numbered_state_of_an_earlier_checkpoint_is_read():

@@ -6,7 +6,7 @@ from dataclasses import fields
 import joblib
 import numpy
 
-from xpnet.backend.precision import get_precision
+from xpnet.backend.precision import get_precision, is_precision_set
 from xpnet.cli.options import option_name
 from xpnet.cli.rows.table_rows import TableRows
 from xpnet.cli.settings import CHANGEABLE, TrainSettings
@@ -38,15 +38,19 @@ class SameRun(Callback):
         self.fingerprint: str = joblib.hash([rows.chosen, rows.y, values, rows.weight, *further])
         self.columns: list[str] = list(rows.features)  # a hash of a dict ignores its order
         self.options: dict[str, str] = _options_of(settings)
+        self.precision: str = _precision_of(rows)
         count = len(rows) if rows.weight is None else numpy.count_nonzero(rows.weight)
         self.is_large: bool = has_large_size(int(count), len(rows.features))
 
     def state(self) -> dict[str, object]:
-        """Return the fingerprint of the rows, the columns in their order, and the options."""
+        """Return the fingerprint of the rows, the columns in their order, the options, and the
+        precision, the default one included.
+        """
         return {
             "rows": self.fingerprint,
             "columns": self.columns,
             "options": self.options,
+            "precision": self.precision,
             "is_large": self.is_large,
             "is_divided_before_encoding": True,
         }
@@ -68,6 +72,8 @@ class SameRun(Callback):
                 "The checkpoints belong to a run of an earlier version, which encoded the columns "
                 "in another way. Choose another --checkpoint-dir."
             )
+        # Checkpoints of earlier versions do not tell fp32 from the default for classes.
+        _check_option("precision", state.get("precision", self.precision), self.precision)
         options = state.get("options")
         if isinstance(options, dict):
             self._check_options(options)
@@ -82,7 +88,7 @@ class SameRun(Callback):
     def check(self, state: TrainingState) -> None:
         """Raise XpnetError for the state of a training with other options, columns or rows.
 
-        A training checks the number of its callbacks first, and --quiet decides on that.
+        A training compares the network first, and its message names no option.
         """
         for own in state.callbacks.values():
             if "options" in own and "rows" in own:
@@ -92,13 +98,16 @@ class SameRun(Callback):
         """Raise XpnetError for an option with another value than before."""
         defaults = _options_of(TrainSettings(data=""))  # an option that was not known then
         for name, value in self.options.items():
-            value_before = before.get(name, defaults[name])
-            if value != value_before:
-                option = option_name(name)
-                raise XpnetError(
-                    f"The checkpoints belong to a run with {option} {value_before}; got {value}. "
-                    f"{REMEDY}"
-                )
+            _check_option(name, before.get(name, defaults[name]), value)
+
+
+def _check_option(name: str, before: object, value: str) -> None:
+    """Raise XpnetError for an option whose value differs from the one before."""
+    if value != before:
+        raise XpnetError(
+            f"The checkpoints belong to a run with {option_name(name)} {before}; got {value}. "
+            f"{REMEDY}"
+        )
 
 
 def _options_of(settings: TrainSettings) -> dict[str, str]:
@@ -120,7 +129,19 @@ def _shown(value: object) -> str:
         own = {column: "|".join(values) for column, values in sorted(value.items())}
         return ",".join([*value.get("", ()), *(f"{k}={v}" for k, v in own.items() if k)]) or "none"
     if isinstance(value, dict):
-        return ",".join(f"{label}={weight:g}" for label, weight in sorted(value.items()))
+        return ",".join(f"{label}={_digits_of(weight)}" for label, weight in sorted(value.items()))
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
     return str(value)
+
+
+def _digits_of(number: float) -> str:
+    """Return a number as text, with more than six digits where it has more."""
+    text = f"{number:g}"
+    return text if float(text) == number else repr(number)
+
+
+def _precision_of(rows: TableRows) -> str:
+    """Return the precision of products in a training on rows; its default rounds for classes."""
+    is_rounded_by_default = rows.classes is not None and not is_precision_set()
+    return "auto" if is_rounded_by_default else get_precision()

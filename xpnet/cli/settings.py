@@ -183,8 +183,8 @@ class TrainSettings(LinkedSettings):
     plot: Path | None = changeable(None)
     checkpoint_dir: Path | None = changeable(None)
     resume: bool = changeable(False)
-    quiet: bool = False
-    verbose: bool = False
+    quiet: bool = changeable(False)
+    verbose: bool = changeable(False)
     backend: str | None = None
 
 

@@ -47,7 +47,8 @@ class Checkpoint(Callback):
     A program that fits with ``resume_from`` and is started again after a crash, a power cut or
     ``kill -9`` continues after the last epoch that was written, with parameters, optimizer,
     history, random generator and the other callbacks. It ends with bit for bit the weights of a run
-    without the interruption, if everything else (data, model, arguments, threads) is the same. A
+    without the interruption, if everything else (data, model, arguments, threads) is the same.
+    Callbacks that keep no state, such as `xpnet.training.Progress`, may be added or left out. A
     checkpoint appears whole or not at all. On several ranks rank 0 writes, and another number of
     ranks may continue.
 

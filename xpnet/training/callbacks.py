@@ -5,7 +5,7 @@ Callbacks see the training, which holds them: their types name each other.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
@@ -18,7 +18,7 @@ from xpnet.training.history import History
 from xpnet.training.hooks import HOOKS, HOOKS_OF_AN_EPOCH, check_methods
 from xpnet.training.rng import rng_state, set_rng_state
 from xpnet.training.state import TrainingState
-from xpnet.typing import RandomGenerator
+from xpnet.typing import RandomGenerator, SavedState
 
 MIN_REPORT_SECONDS = 0.1
 """Minimum seconds between two reports of the progress within an epoch."""
@@ -144,6 +144,8 @@ class Callback:
     def state(self) -> dict[str, object]:
         """Return what the callback needs to go on after an interruption.
 
+        A training goes on with the callbacks that override this method, and with any others.
+
         Returns
         -------
         dict
@@ -238,11 +240,15 @@ def is_transactional(callback: Callback) -> bool:
     return bool(callback.transactional or getattr(callback, "brief", False))
 
 
-def by_state_key(callbacks: Iterable[Callback]) -> dict[str, Callback]:
-    """Return callbacks by the keys of their states: the second of one key is ``key 2``."""
+def callbacks_with_state(callbacks: Iterable[Callback]) -> dict[str, Callback]:
+    """Return the callbacks that override ``state`` by the keys of their states: the second of one
+    key is ``key 2``.
+    """
     callbacks_by_key: dict[str, Callback] = {}
     counts: Counter[str] = Counter()
     for callback in callbacks:
+        if "state" not in own_methods(type(callback)):
+            continue
         key = callback.state_key or type(callback).__name__
         counts[key] += 1
         callbacks_by_key[key if counts[key] == 1 else f"{key} {counts[key]}"] = callback
@@ -389,7 +395,8 @@ class Training:
             stop=self.stop,
             rng=rng_state(self.rng),
             callbacks={
-                key: callback.state() for key, callback in by_state_key(self.callbacks).items()
+                key: callback.state()
+                for key, callback in callbacks_with_state(self.callbacks).items()
             },
         )
 
@@ -435,23 +442,40 @@ class Training:
         Raises
         ------
         InputError
-            For another number of callbacks, and for a part that its callback cannot go on from.
+            For other callbacks with a state, and for a part that its callback cannot go on from.
         """
-        if len(state.callbacks) != len(self.callbacks):
-            raise InputError(
-                f"A resumed training must have the callbacks it began with, {len(state.callbacks)} "
-                f"of them; got {len(self.callbacks)}; pass the same callbacks."
-            )
-        are_numbered = all(key.isdecimal() for key in state.callbacks)
-        for k, (key, callback) in enumerate(by_state_key(self.callbacks).items()):
+        for callback, part in self._parts_of_callbacks(state.callbacks):
             try:
-                callback.load_state(state.callbacks.get(str(k) if are_numbered else key, {}))
+                callback.load_state(part)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise InputError(
-                    "A resumed training must have the callbacks it began with, in their order; got "
-                    f"{type(callback).__name__} as number {k + 1}, which cannot load the state "
-                    f"kept for it: {error!r}; pass the same callbacks."
+                    "A resumed training must have the callbacks it began with; got "
+                    f"{type(callback).__name__}, which cannot load the state kept for it: "
+                    f"{error!r}; pass the same callbacks."
                 ) from error
+
+    def _parts_of_callbacks(
+        self, parts: Mapping[str, SavedState]
+    ) -> list[tuple[Callback, SavedState]]:
+        """Return each callback whose state belongs to a training's state, with that part of it.
+
+        Raises InputError unless these are the callbacks that the training began with.
+
+        parts : by the keys of callbacks; earlier versions kept an empty part for each callback
+            without a state, too, and still earlier ones numbered all callbacks by their places
+        """
+        callbacks = callbacks_with_state(self.callbacks)
+        expected = [key for key, part in parts.items() if part or key in callbacks]
+        if parts and all(key.isdecimal() for key in parts):
+            callbacks = {str(number): callback for number, callback in enumerate(self.callbacks)}
+            expected = list(parts)
+        if callbacks.keys() != set(expected):
+            raise InputError(
+                "A resumed training must have the callbacks with a state that it began with, "
+                f"{', '.join(expected) or 'none'}; got {', '.join(callbacks) or 'none'}; pass the "
+                "same callbacks."
+            )
+        return [(callback, parts[key]) for key, callback in callbacks.items()]
 
     def report(self, rows: int) -> None:
         """Report the progress within an epoch to the callbacks, a few times a second.

@@ -28,8 +28,8 @@ class TrainingState:
         The state of the random generator that orders are drawn from, as NumPy gives it; None
         without a generator.
     callbacks : dict of str to dict
-        The state of each callback, by its `Callback.state_key`. States of earlier versions are
-        numbered instead, by the place of the callback in the list.
+        The state of each callback that has one, by its `Callback.state_key`. States of earlier
+        versions are numbered instead, by the place of the callback in the list.
 
     See Also
     --------

@@ -421,7 +421,8 @@ _writing = options.together(
         "--resume",
         is_flag=True,
         help="Continue from the last checkpoint, if there is one. Rows, columns in their order "
-        "and options must be as before, but for --epochs, --time-limit, --jobs and outputs.",
+        "and options must be as before, but for --epochs, --time-limit, --jobs, --threads, "
+        "progress and outputs.",
     ),
     options.quiet_option,
     options.verbose_option,
