@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cuda.checks import RULES, weights
+from helpers.cuda.steps import RULES, weights
 from xpnet_cupy import CupyBackend
 from xpnet_cupy.step import CudaStep
 from xpnet_numpy import NumpyBackend

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from helpers.cuda import cupy_on_host
 from helpers.cuda.host import HostCublasLt, HostLauncher
+from helpers.cuda.steps import ROWS, Pair, data, network, pair_of
 from xpnet_cupy import CupyBackend
+
+from xpnet.backend import NetworkSpec
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +31,30 @@ def cuda() -> Iterator[Any]:
 def backend(cuda: Any) -> CupyBackend:
     """The backend over the stand-in: a card of each test, whose stream and kernels they share."""
     return CupyBackend()
+
+
+@pytest.fixture
+def on_card(backend: CupyBackend) -> Callable[..., Pair]:
+    """Makes a compiled step on the card, with its rows there, beside the reference step."""
+
+    def pair(spec: NetworkSpec | None = None, rows: int = ROWS) -> Pair:
+        step = backend.compile_step(spec or network())
+        return pair_of(step, backend.asarray, *data(spec or network(), rows=rows))
+
+    return pair
+
+
+@pytest.fixture
+def unused_card(cuda: Any) -> Iterator[Any]:
+    """``xpnet_cupy.cuda``, over a card that nothing has used yet: it has described no products and
+    loaded no kernels.
+    """
+    caches = cuda.lane, cuda.kernel, cuda._module
+    for cache in caches:
+        cache.cache_clear()
+    yield cuda
+    for cache in caches:
+        cache.cache_clear()
 
 
 @pytest.fixture(params=["float32", "float64"])

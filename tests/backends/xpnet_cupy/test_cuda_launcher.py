@@ -14,11 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.cuda import cupy_on_host
-from helpers.cuda.checks import BATCH, RULES, data, train, weights, with_reference
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import Array
 from helpers.cuda.host import cublaslt_answering
 from helpers.cuda.rig import needs_compiler
+from helpers.cuda.steps import (
+    BATCH,
+    RULES,
+    blocks_of,
+    data,
+    network,
+    train,
+    weights,
+    with_reference,
+)
 from helpers.cuda.streams import CudaError, Event, Graph, Stream, failing
 from xpnet_cupy import CupyBackend, runs
 from xpnet_cupy.cublaslt import CublasLt
@@ -31,8 +40,8 @@ pytestmark = needs_compiler
 
 
 def spec_and_data(dtype: str) -> tuple[NetworkSpec, Any, Any]:
-    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, l2=0.01)
-    return (spec, *data(spec, "indices"))
+    spec = network(dtype, rule=RULES["adam"], l2=0.01)
+    return (spec, *data(spec))
 
 
 def test_operations_run_on_its_arrays(backend: CupyBackend) -> None:
@@ -73,7 +82,7 @@ def test_products_have_the_precision_that_is_asked_for(
 
 
 def test_warmup_compiles_the_kernels_of_all_types(
-    cuda: Any, monkeypatch: pytest.MonkeyPatch
+    unused_card: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[tuple[str, ...]] = []
 
@@ -85,11 +94,7 @@ def test_warmup_compiles_the_kernels_of_all_types(
             return name
 
     monkeypatch.setattr(cupy_on_host.Cupy, "RawModule", RawModule)
-    for cache in (cuda.kernel, cuda._module):
-        cache.cache_clear()
     CupyBackend().warmup()
-    for cache in (cuda.kernel, cuda._module):
-        cache.cache_clear()
     assert sorted(options[0] for options in compiled) == ["-DREAL=double", "-DREAL=float"]
 
 
@@ -211,17 +216,14 @@ class TestPredictions:
         for one, other in zip(first, again, strict=True):
             np.testing.assert_array_equal(one.get(), other.get())
 
-    def test_blocks_of_a_large_prediction_share_a_recording(
-        self, backend: CupyBackend, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 5)
-        monkeypatch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
+    def test_blocks_of_a_large_prediction_share_a_recording(self, backend: CupyBackend) -> None:
         spec, X, _ = spec_and_data("float32")
         step, reference = with_reference(backend.compile_step(spec))
         X = np.concatenate([X, X])
         for count in range(2):
             made, replayed = Graph.made, Graph.launched
-            found = step.forward(backend.asarray(X))
+            with blocks_of(5):
+                found = step.forward(backend.asarray(X))
             # 46 rows are nine blocks and one row: eight are a graph, and the rest with what comes
             # after is another.
             assert (Graph.made - made, Graph.launched - replayed) == ((0, 0), (2, 2))[count]
@@ -251,10 +253,8 @@ class TestLosses:
     @pytest.mark.parametrize("ordered", [False, True])
     @pytest.mark.parametrize("blocks", [1, 3])
     def test_a_loss_is_a_replay_whatever_the_data(
-        self, backend: CupyBackend, blocks: int, ordered: bool, monkeypatch: pytest.MonkeyPatch
+        self, backend: CupyBackend, blocks: int, ordered: bool
     ) -> None:
-        monkeypatch.setattr("xpnet_cupy.plan.BLOCK_ROWS", 23 if blocks == 1 else 10)
-        monkeypatch.setattr("xpnet_cupy.plan.BLOCK_BYTES", 0)
         spec, X, Y = spec_and_data("float32")
         step, reference = with_reference(backend.compile_step(spec))
         rng = np.random.default_rng(0)
@@ -266,7 +266,8 @@ class TestLosses:
             weight = rng.random(23).astype("float32") if k % 2 else None
             device = [None if a is None else backend.asarray(a) for a in (X, Y, weight)]
             made, replayed = Graph.made, Graph.launched
-            found = step.loss(*device[:2], sample_weight=device[2], rows=order)
+            with blocks_of(23 if blocks == 1 else 10):
+                found = step.loss(*device[:2], sample_weight=device[2], rows=order)
             # Without weights and with them: launch by launch when it first comes, then as a CUDA
             # graph, blocks and all.
             assert (Graph.made - made, Graph.launched - replayed) == (k // 2, k // 2)
@@ -419,14 +420,8 @@ class TestOutOfMemory:
     """Wherever memory runs out it is one error, and the parameters are as before."""
 
     @pytest.fixture
-    def step(self, backend: CupyBackend) -> Any:
+    def step(self, unused_card: Any, backend: CupyBackend) -> Any:
         return backend.compile_step(spec_and_data("float32")[0])
-
-    @pytest.fixture(autouse=True)
-    def fresh_lane(self, cuda: Any) -> None:
-        """A lane that has described no products and loaded no kernels yet."""
-        cuda.lane.cache_clear()
-        cuda.kernel.cache_clear()
 
     def epoch(self, step: Any, backend: CupyBackend) -> float:
         _, X, Y = spec_and_data("float32")

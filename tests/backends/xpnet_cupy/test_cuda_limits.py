@@ -7,31 +7,35 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from helpers.cuda.checks import (
-    RULES,
-    assert_same_arrays,
-    both_steps,
-    data,
-    train,
-    with_reference,
-)
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import POOL
 from helpers.cuda.host import HostLauncher
 from helpers.cuda.rig import host_kernels, needs_compiler
+from helpers.cuda.steps import (
+    RULES,
+    Pair,
+    assert_same_arrays,
+    make,
+    network,
+    on_host,
+    train,
+    training_tolerance,
+)
 from helpers.cuda.streams import CudaError, Device, Stream
+from helpers.cuda.watched import watch_calls
 from helpers.programs import with_helpers
 from xpnet_cupy import CupyBackend
 from xpnet_cupy.launcher import KERNELS, Launcher
 from xpnet_cupy.launches import FLAT_BLOCKS
 
 from xpnet import ops
-from xpnet.backend import NetworkSpec, StepState
+from xpnet.backend import StepState
 from xpnet.errors import InputError
 
 pytestmark = needs_compiler
@@ -39,23 +43,22 @@ pytestmark = needs_compiler
 LAST_INT = 2**31 - 1
 
 
+# --- Numbers of more than 32 bits
+
+
 def test_updates_are_counted_beyond_32_bits(launcher: HostLauncher, dtype: str) -> None:
     """A small network makes as many within a day; dropout draws by the count, too."""
-    spec = NetworkSpec(
-        (7, 6, 4), ("relu",), rule=RULES["adam"], dtype=dtype, dropout=(0.5,), seed=5
-    )
-    X, Y = data(spec, "indices")
-    steps = both_steps(spec, launcher)
-    for step in steps:
+    spec = network(dtype, rule=RULES["adam"], dropout=(0.5,), seed=5)
+    pair = on_host(spec, launcher)
+    for step in (pair.step, pair.reference):
         state = step.state()
         ones = {name: {k: np.ones_like(v) for k, v in state.params.items()} for name in ("m", "v")}
         step.load_state(StepState(state.params, ones, LAST_INT - 1))
-    losses = [train(step, X, Y, batch=9) for step in steps]
-    rtol = 3e3 * float(np.finfo(dtype).eps)
-    np.testing.assert_allclose(*losses, rtol=rtol)
-    found, wanted = (step.state() for step in steps)
-    assert found.t == wanted.t == LAST_INT + 8
-    assert_same_arrays(found.params, wanted.params, rtol)
+    rtol = training_tolerance(dtype)
+    np.testing.assert_allclose(*pair.both(train), rtol=rtol)
+    state, wanted = pair.step.state(), pair.reference.state()
+    assert state.t == wanted.t == LAST_INT + 8
+    assert_same_arrays(state.params, wanted.params, rtol)
 
 
 class Tail(NamedTuple):
@@ -251,7 +254,9 @@ def test_indices_have_64_bits(case: str) -> None:
         np.testing.assert_allclose(array, wanted, rtol=1e-14, atol=1e-14)
 
 
-REFUSED: dict[str, tuple[tuple[int, ...], tuple[int, ...], str]] = {
+# --- What is refused
+
+REFUSED_GRIDS: dict[str, tuple[tuple[int, ...], tuple[int, ...], str]] = {
     "blocks along y": ((1, 65_536), (32, 8), "too many blocks"),
     "blocks along x": ((2**31,), (32, 8), "too many blocks"),
     "no blocks": ((0,), (32, 8), "without blocks"),
@@ -259,20 +264,21 @@ REFUSED: dict[str, tuple[tuple[int, ...], tuple[int, ...], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_the_host_refuses_what_a_card_refuses(what: str) -> None:
-    grid, block, message = REFUSED[what]
+@pytest.mark.parametrize("case", REFUSED_GRIDS)
+def test_the_host_refuses_a_grid_that_a_card_refuses(case: str) -> None:
+    grid, block, message = REFUSED_GRIDS[case]
     x = np.zeros((1, 1))
     arguments = (x, x, np.int32(1), np.int32(1), np.int32(1))
     with pytest.raises(RuntimeError, match=message):
         host_kernels("float64").run("column_sum", grid, block, arguments)
 
 
-@pytest.mark.usefixtures("cuda")
-def test_more_members_than_a_grid_has_blocks_are_left_to_the_reference_step() -> None:
-    reason = CupyBackend().compile_step(NetworkSpec((2, 2, 2), ("relu",), members=65_536))
+def test_more_members_than_a_grid_has_blocks_are_left_to_the_reference_step(
+    backend: CupyBackend,
+) -> None:
+    reason = backend.compile_step(network(widths=(2, 2, 2), members=65_536))
     assert "65,535 members" in str(reason)
-    assert not isinstance(CupyBackend().compile_step(NetworkSpec((2, 2), (), members=7)), str)
+    assert not isinstance(backend.compile_step(network(widths=(2, 2), members=7)), str)
 
 
 LARGEST_STEP = FLAT_BLOCKS * 256
@@ -280,39 +286,33 @@ LARGEST_STEP = FLAT_BLOCKS * 256
 
 
 @pytest.mark.parametrize("size", [LAST_INT - LARGEST_STEP + 1, LAST_INT, 2**31, 2**40])
+@pytest.mark.parametrize("side", ["rows", "columns"])
 def test_a_number_that_a_kernel_cannot_count_is_refused(
-    launcher: HostLauncher, size: int, dtype: str
+    launcher: HostLauncher, side: str, size: int, dtype: str
 ) -> None:
     """Also one that it can, where the index after the last item would be negative and pass for one
     below it.
     """
     x = np.zeros((1, 6), dtype)
-    for sizes in ((size, 6), (1, size)):
-        with pytest.raises(InputError, match=rf"softmax_warp.* at most 2146435072.*got {size}"):
-            launcher.prepare("softmax_warp", (1,), (32, 1), x, x.copy(), *sizes)
-        launcher.prepare("softmax_warp", (1,), (32, 1), x, x.copy(), 2146435072, 6)
+    arguments = ("softmax_warp", (1,), (32, 1), x, x.copy())
+    sizes = {"rows": (size, 6), "columns": (1, size)}[side]
+    with pytest.raises(InputError, match=rf"softmax_warp.* at most 2146435072.*got {size}"):
+        launcher.prepare(*arguments, *sizes)
+    launcher.prepare(*arguments, 2146435072, 6)
 
 
 def test_an_order_of_rows_that_32_bits_cannot_number_is_refused(
     launcher: HostLauncher, dtype: str
 ) -> None:
     """Converted to 32 bits, row 2^31 would be another one."""
-    spec = NetworkSpec((1, 2), (), dtype=dtype)
-    (step, _), rows = both_steps(spec, launcher), 2**31 + 1
+    step, rows = make(network(dtype, widths=(1, 2)), launcher), 2**31 + 1
     X = np.broadcast_to(np.zeros((1, 1), dtype), (rows, 1))
     Y = np.broadcast_to(np.zeros(1, np.int64), (rows,))
     with pytest.raises(InputError, match="2147483648 rows.*2147483649"):
         step.gradient(X, Y, rows=np.array([rows - 1]))
 
 
-@pytest.fixture
-def unused_card(cuda: Any) -> Iterator[Any]:
-    """`xpnet_cupy.cuda`, over a card that nothing has used yet."""
-    for cache in (cuda.lane, cuda.kernel):
-        cache.cache_clear()
-    yield cuda
-    for cache in (cuda.lane, cuda.kernel):
-        cache.cache_clear()
+# --- What a capture takes in, and what ends it
 
 
 def test_memory_may_be_freed_during_a_capture(backend: CupyBackend) -> None:
@@ -335,75 +335,70 @@ USES: dict[str, Callable[[Any, Any, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("use", USES)
-def test_a_capture_of_the_users_stream_takes_no_network_in(backend: CupyBackend, use: str) -> None:
-    """The events of a step would be part of the user's graph, and nobody could wait for them any
-    more. The step can be used afterwards.
+class Captured(NamedTuple):
+    """A use of a network while the user captures a stream.
+
+    is_current : whether the captured stream is current; else it is one that blocks the default
+        stream, which is current
+    told : what the error says
     """
-    spec, stream = NetworkSpec((7, 6, 4), ("relu",)), Stream(non_blocking=True)
-    step, reference = with_reference(backend.compile_step(spec))
-    host = data(spec, "indices")
-    X, Y = map(backend.asarray, host)
-    wanted = reference.forward(host[0])
-    np.testing.assert_allclose(step.forward(X).get(), wanted, rtol=1e-12)
-    with stream:
-        stream.begin_capture()
-        with pytest.raises(InputError, match="capture"):
-            USES[use](step, X, Y)
-        stream.end_capture()
-    np.testing.assert_allclose(step.forward(X).get(), wanted, rtol=1e-12)
+
+    use: str
+    is_current: bool
+    told: str
 
 
-def test_a_capture_of_another_stream_that_blocks_the_default_one_is_told(
-    backend: CupyBackend,
-) -> None:
-    """CuPy's ``Stream()`` blocks: of the default stream CUDA says nothing but an error then."""
-    spec, stream = NetworkSpec((7, 6, 4), ("relu",)), Stream()
-    step, reference = with_reference(backend.compile_step(spec))
-    host = data(spec, "indices")
-    X = backend.asarray(host[0])
-    stream.begin_capture()
-    with pytest.raises(InputError, match="default stream is current.*capture"):
-        step.forward(X)
-    stream.end_capture()
-    np.testing.assert_allclose(step.forward(X).get(), reference.forward(host[0]), rtol=1e-12)
-
-
-def test_memory_of_a_step_is_not_the_next_arrays_of_the_stream_it_was_made_on(
-    backend: CupyBackend,
-) -> None:
-    """Another stream may have asked for a prediction that still reads it: memory of the lane is
-    given again in the order of the lane.
-    """
-    spec, made_on = NetworkSpec((7, 60, 4), ("relu",)), Stream(non_blocking=True)
-    with made_on:
-        step: Any = backend.compile_step(spec)
-    parameters, clock = step.params.flat, step._network.clock
-    sizes = {parameters.data.ptr: parameters.nbytes, clock.data.ptr: clock.nbytes}
-    with Stream(non_blocking=True):
-        step.forward(backend.asarray(data(spec, "indices")[0]))
-    del step, parameters, clock
-    gc.collect()
-    with made_on:
-        following = [cupy.empty(size, np.uint8) for size in sizes.values() for _ in range(8)]
-    assert not set(sizes) & {array.data.ptr for array in following}
-
-
-@pytest.mark.parametrize(
-    ("moment", "times"),
-    [
-        *(("begin_capture", 1), ("begin_capture", 2)),
-        *(("end_capture", 1), ("end_capture", 2)),
-        ("ask", 1),  # between a kernel and a product
-    ],
+# The events of a step would be part of the user's graph, and nobody could wait for them any more.
+CAPTURED = {f"{use}, of the current stream": Captured(use, True, "capture") for use in USES}
+# CuPy's ``Stream()`` blocks: of the default stream CUDA says nothing but an error then.
+CAPTURED["a prediction, of a stream that blocks the default one"] = Captured(
+    "a prediction", False, "default stream is current.*capture"
 )
+
+
+@pytest.mark.parametrize("case", CAPTURED)
+def test_a_capture_of_the_user_takes_no_network_in_and_leaves_it_usable(
+    on_card: Callable[..., Pair], case: str
+) -> None:
+    use, is_current, told = CAPTURED[case]
+    pair, stream = on_card(), Stream(non_blocking=is_current)
+    pair.assert_predicts()
+    with stream if is_current else nullcontext():
+        stream.begin_capture()
+        with pytest.raises(InputError, match=told):
+            USES[use](pair.step, pair.X, pair.Y)
+        stream.end_capture()
+    pair.assert_predicts()
+
+
+class Disturbance(NamedTuple):
+    """Waits of another thread for the device while a capture is under way.
+
+    moment : the method of a stream around which the thread waits; times : number of waits
+    """
+
+    moment: str
+    times: int
+
+
+DISTURBANCES = {
+    "after one begins": Disturbance("begin_capture", 1),
+    "after two begin": Disturbance("begin_capture", 2),
+    "before one ends": Disturbance("end_capture", 1),
+    "before two end": Disturbance("end_capture", 2),
+    "between a kernel and a product": Disturbance("ask", 1),
+}
+
+
+@pytest.mark.parametrize("case", DISTURBANCES)
 def test_another_thread_may_wait_for_the_device_during_a_capture(
-    backend: CupyBackend, monkeypatch: pytest.MonkeyPatch, moment: str, times: int
+    on_card: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     """Which invalidates every capture on it: the batches are captured again. If that is disturbed,
     too, they run without a graph, and the next epoch captures them.
     """
-    spec, original = NetworkSpec((7, 6, 4), ("relu",)), getattr(Stream, moment)
+    moment, times = DISTURBANCES[case]
+    original = getattr(Stream, moment)
     problems: list[str] = []
 
     def wait() -> None:
@@ -422,18 +417,21 @@ def test_another_thread_may_wait_for_the_device_during_a_capture(
             other.join()
         return original(stream) if moment == "end_capture" else None
 
-    step, reference = with_reference(backend.compile_step(spec))
-    host = data(spec, "indices")
-    X, Y = map(backend.asarray, host)
+    pair = on_card()
     monkeypatch.setattr(Stream, moment, disturbed)
     losses = []
     for k in range(4):
-        options = {"learning_rate": 0.1, "batch_size": 9}
-        losses.append([step.epoch(X, Y, **options), reference.epoch(*host, **options)])
-        captured = any(run is not None for run in step._training_runs.graphs.values())
+        losses.append(pair.both(USES["an epoch"]))
+        captured = any(run is not None for run in pair.step._training_runs.graphs.values())
         assert captured == (k >= times)
     assert len(problems) == times and "not permitted" in problems[0]
     np.testing.assert_allclose(*zip(*losses, strict=True), rtol=1e-12)
+
+
+def run_meanwhile(thread: threading.Thread) -> None:
+    """Start a thread that should be held back. One that is not ends here."""
+    thread.start()
+    thread.join(0.5)
 
 
 def test_a_thread_that_waits_for_the_device_waits_for_a_capture_first(
@@ -442,15 +440,13 @@ def test_a_thread_that_waits_for_the_device_waits_for_a_capture_first(
     waited: list[bool] = []
     launcher = Launcher(cupy, "float32")
     other = threading.Thread(target=lambda: waited.append(backend.synchronize() is None))
-
-    def run() -> None:
-        other.start()
-        other.join(0.2)  # it ends here where nothing holds it back
-
     with launcher.stream():
-        assert launcher.capture(run) is not None
+        assert launcher.capture(lambda: run_meanwhile(other)) is not None
     other.join(60)
     assert waited == [True]
+
+
+# --- What threads and processes share
 
 
 def test_threads_that_use_a_device_first_at_the_same_time_share_a_lane(
@@ -459,18 +455,35 @@ def test_threads_that_use_a_device_first_at_the_same_time_share_a_lane(
     """Of two lanes one would be dropped, with the workspace that prepared products write to."""
     lanes: list[Any] = []
     other = threading.Thread(target=lambda: lanes.append(unused_card.lane(cupy, 0)))
-    make = unused_card.Lane.__init__
 
-    def made(lane: Any, of: Any) -> None:
+    def ask_meanwhile(*_: Any) -> None:
         if threading.current_thread() is not other:
-            other.start()
-            other.join(0.5)  # it ends here where nothing holds it back
-        make(lane, of)
+            run_meanwhile(other)
 
-    monkeypatch.setattr(unused_card.Lane, "__init__", made)
+    watch_calls(monkeypatch, unused_card.Lane, "__init__", ask_meanwhile)
     own = unused_card.lane(cupy, 0)
     other.join(60)
     assert lanes == [own] and unused_card.lane(cupy, 0) is own
+
+
+def test_memory_of_a_step_is_not_the_next_arrays_of_the_stream_it_was_made_on(
+    on_card: Callable[..., Pair],
+) -> None:
+    """Another stream may have asked for a prediction that still reads it: memory of the lane is
+    given again in the order of the lane.
+    """
+    made_on = Stream(non_blocking=True)
+    with made_on:
+        step, _, X, *_ = on_card(network(widths=(7, 60, 4)))
+    parameters, clock = step.params.flat, step._network.clock
+    sizes = {parameters.data.ptr: parameters.nbytes, clock.data.ptr: clock.nbytes}
+    with Stream(non_blocking=True):
+        step.forward(X)
+    del step, parameters, clock
+    gc.collect()
+    with made_on:
+        following = [cupy.empty(size, np.uint8) for size in sizes.values() for _ in range(8)]
+    assert not set(sizes) & {array.data.ptr for array in following}
 
 
 FORKED = """

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cuda.checks import RULES, data, train, weights
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.rig import needs_compiler
+from helpers.cuda.steps import RULES, data, train, weights
 from helpers.ranks.threads_group import Meeting, ThreadsGroup, on_ranks
 from xpnet_cupy import CupyBackend
 from xpnet_numpy import NumpyBackend

@@ -12,17 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from helpers.cuda.checks import (
-    RULES,
-    assert_agrees,
     assert_close,
-    assert_infers_in_blocks,
-    assert_parts_agree,
     assert_row_losses,
-    assert_same_gradient,
     assert_takes_any_address,
-    assert_weighted_epochs_agree,
     backward_bias,
-    data,
     draw,
     run,
     shifted,
@@ -30,12 +23,21 @@ from helpers.cuda.checks import (
 from helpers.cuda.compilers import CUPY_OPTIONS, find_nvrtc, has_nvcc, nvcc, nvrtc, ptx
 from helpers.cuda.host import HostLauncher, launching
 from helpers.cuda.rig import HostKernels, host_kernels, needs_compiler
+from helpers.cuda.steps import (
+    RULES,
+    assert_agrees,
+    assert_infers_in_blocks,
+    assert_parts_agree,
+    assert_same_gradient,
+    assert_weighted_epochs_agree,
+    network,
+)
 from xpnet_cupy.cuda import SOURCE
 from xpnet_cupy.launcher import KERNELS
 from xpnet_cupy.launches import FACTORS
 from xpnet_cupy.operations import table
 
-from xpnet.backend import BatchPart, NetworkSpec
+from xpnet.backend import BatchPart
 from xpnet.errors import InputError
 from xpnet.ops.updates import NADAM_DECAY
 
@@ -295,10 +297,8 @@ def battery(kernels: HostKernels, *, reversed: bool) -> None:
     found, wanted = backward_bias(launcher, d_out, out)
     np.testing.assert_allclose(found[1], wanted[1], rtol=1e-10)
     weight = np.linspace(0.1, 1, 23)
-    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1)
-    assert_agrees(
-        spec, launcher, *data(spec, "indices"), batch=2, weight=weight
-    )  # graphs of eight and of one
+    spec = network(rule=RULES["adam"], l2=0.1)
+    assert_agrees(spec, launcher, batch=2, weight=weight)  # graphs of eight and of one
     assert_weighted_epochs_agree(spec, launcher, weighted=True, norm=0.2)
     # Adam hardly sees by what gradients are scaled; plain descent sees that short ones are left
     # alone.
@@ -307,15 +307,14 @@ def battery(kernels: HostKernels, *, reversed: bool) -> None:
     )
     assert_infers_in_blocks(launcher)
     assert_takes_any_address(launcher)
-    spec = NetworkSpec((7, 6, 4), ("relu",), l2=0.1, dropout=(0.5,), seed=3)
-    assert_same_gradient(spec, launcher, *data(spec, "indices"), part=BatchPart(40.0, first_row=5))
+    spec = network(l2=0.1, dropout=(0.5,), seed=3)
+    assert_same_gradient(spec, launcher, part=BatchPart(40.0, first_row=5))
     for placed in (False, True):
-        assert_parts_agree(
-            replace(spec, dropout=(0.5,)), launcher, *data(spec, "indices"), weight, placed=placed
-        )
-    spec = NetworkSpec((7, 6, 5, 4), ("tanh", "silu"), dropout=(0.5, 0.2), seed=3, members=3)
-    assert_agrees(spec, launcher, *data(spec, "indices"), batch=9, weight=weight)
-    assert_agrees(spec, launcher, *data(spec, "indices"), batch=9, own_orders=True)
+        assert_parts_agree(spec, launcher, weight=weight, placed=placed)
+    settings: dict[str, Any] = {"widths": (7, 6, 5, 4), "activations": ("tanh", "silu")}
+    spec = network(**settings, dropout=(0.5, 0.2), seed=3, members=3)
+    assert_agrees(spec, launcher, weight=weight)
+    assert_agrees(spec, launcher, own_orders=True)
     arrays = [draw((3, 7), "float64") ** 2] * 4
     found, wanted = run(launcher, "adam_update", *arrays, t=2, learning_rate=1)
     assert_close(found[0], wanted[0], "float64")

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.cuda import cupy_on_host
-from helpers.cuda.checks import with_reference
 from helpers.cuda.cupy_on_host import cupy
 from helpers.cuda.device_arrays import Array, OutOfMemoryError
 from helpers.cuda.rig import needs_compiler
+from helpers.cuda.steps import with_reference
 from helpers.cuda.streams import CudaError, Device, Event, Stream
 from xpnet_cupy import CupyBackend
 from xpnet_numpy import NumpyBackend

@@ -11,20 +11,19 @@ from typing import Any
 import numpy as np
 from xpnet_cupy.launcher import ACTIVATIONS, KERNELS, LOSSES
 
-from helpers.cuda.checks import (
+from helpers.cuda.checks import assert_row_losses, backward_bias, draw, run
+from helpers.cuda.host import HostLauncher
+from helpers.cuda.rig import HostKernels
+from helpers.cuda.steps import (
+    ROWS,
     RULES,
     assert_infers_in_blocks,
     assert_parts_agree,
-    assert_row_losses,
     assert_weighted_epochs_agree,
-    backward_bias,
     data,
-    draw,
     make,
-    run,
+    network,
 )
-from helpers.cuda.host import HostLauncher
-from helpers.cuda.rig import HostKernels
 from xpnet.backend import NetworkSpec
 from xpnet.ops import UPDATES
 
@@ -69,10 +68,14 @@ def columns(launcher: HostLauncher) -> None:
     backward_bias(launcher, d_out, out)
 
 
+def epoch_of_all_rows(spec: NetworkSpec, launcher: HostLauncher) -> None:
+    """One epoch of one batch."""
+    make(spec, launcher).epoch(*data(spec), learning_rate=0.1, batch_size=ROWS)
+
+
 def members(launcher: HostLauncher) -> None:
     """The sums of a member's rows."""
-    spec = NetworkSpec((7, 33, 4), ("relu",), members=2)
-    make(spec, launcher).epoch(*data(spec, "indices"), learning_rate=0.1, batch_size=23)
+    epoch_of_all_rows(network(widths=(7, 33, 4), members=2), launcher)
 
 
 def every(launcher: HostLauncher) -> None:
@@ -84,28 +87,20 @@ def every(launcher: HostLauncher) -> None:
         if name != "identity":
             run(launcher, name, x)
         for count in (1, 2):
-            spec = NetworkSpec(
-                (7, 6, 4),
-                (name,),  # type: ignore[arg-type]
-                rule=RULES["momentum"],
-                loss="squared_error",
-                members=count,
-            )
-            make(spec, launcher).epoch(*data(spec, "values"), learning_rate=0.1, batch_size=23)
+            settings: dict[str, Any] = {"activations": (name,), "loss": "squared_error"}
+            spec = network(**settings, rule=RULES["momentum"], members=count)
+            epoch_of_all_rows(spec, launcher)
     for loss in set(LOSSES) - {"softmax_cross_entropy", "squared_error"}:
-        spec = NetworkSpec((7, 6, 4), ("relu",), loss=loss)  # type: ignore[arg-type]
-        for step in (make(spec, launcher), make(replace(spec, members=2), launcher)):
-            step.epoch(*data(spec, "values"), learning_rate=0.1, batch_size=23)
-            step.forward(data(spec, "values")[0])
+        for count in (1, 2):
+            spec = network(loss=loss, members=count)
+            epoch_of_all_rows(spec, launcher)
+            make(spec, launcher).forward(data(spec)[0])
     for update in set(UPDATES) - {"sgd", "adam"}:
-        spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES[update])
-        make(spec, launcher).epoch(*data(spec, "indices"), learning_rate=0.1, batch_size=23)
+        epoch_of_all_rows(network(rule=RULES[update]), launcher)
     assert_infers_in_blocks(launcher)
-    spec = NetworkSpec((7, 6, 4), ("relu",), rule=RULES["adam"], l2=0.1, dropout=(0.5,), seed=3)
+    spec = network(rule=RULES["adam"], l2=0.1, dropout=(0.5,), seed=3)
     assert_weighted_epochs_agree(spec, launcher, weighted=True, norm=0.2)
-    assert_parts_agree(
-        replace(spec, rule=RULES["sgd"]), launcher, *data(spec, "indices"), placed=True
-    )
+    assert_parts_agree(replace(spec, rule=RULES["sgd"]), launcher, placed=True)
     assert set(launcher.launched) == set(KERNELS), set(KERNELS) - set(launcher.launched)
 
 
