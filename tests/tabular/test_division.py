@@ -92,6 +92,23 @@ def test_no_group_is_on_both_sides(divisions: Any, kind: Any, y: Any, names: str
     assert not validated[0] & validated[1]
 
 
+@pytest.mark.parametrize("groups", [None, numpy.arange(ROWS)], ids=["rows", "groups"])
+def test_the_only_network_validates_with_as_many_rare_events_as_others_would(
+    divisions: Any, groups: numpy.ndarray | None
+) -> None:
+    """The first of eight stratified folds has 3 of 29 events, fewer than an eighth of them."""
+    y = numpy.isin(numpy.arange(ROWS), RNG.permutation(ROWS)[:29])
+    settings = SMALL | {"networks": 1, "members": 1, "max_iter": 1, "validation_fraction": 1 / 8}
+    for seed in range(40):
+        settings["random_state"] = seed
+        TabularClassifier(**settings, encoder=as_it_is()).fit(X, y, groups=groups)
+    events = [y[validation[:, 3].astype(int)].sum() for _, validation in divisions]
+    assert len(events) == 40
+    assert set(events) == {3, 4}
+    # Four standard errors of the mean of 40 numbers that are 3 or 4.
+    assert numpy.mean(events) == pytest.approx(29 / 8, abs=0.31)
+
+
 def test_groups_are_divided_without_groups_of_weight_zero(divisions: Any) -> None:
     weight = numpy.where(GROUPS < 20, 0.0, 1.0)
     TabularRegressor(**SMALL, encoder=as_it_is()).fit(X, NUMBERS, weight, groups=GROUPS)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy
 from numpy.random import RandomState
@@ -20,6 +20,7 @@ from sklearn.model_selection import (
     StratifiedKFold,
     train_test_split,
 )
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from xpnet.errors import InputError, did_you_mean, warn_user
@@ -29,6 +30,9 @@ from xpnet.tabular.columns.reading import ReadingRules, learn_column, read_table
 from xpnet.tabular.columns.records import Table
 from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike, TableLike
+
+_Parts: TypeAlias = tuple[numpy.ndarray, numpy.ndarray]
+"""Indices of the training rows and of the validation rows of a fold."""
 
 MAX_STRATIFIED_GROUPS = 500
 """Number of groups up to which the folds of a classifier have classes in proportion, if possible;
@@ -277,11 +281,25 @@ def random_folds(
     rows: int, labels: numpy.ndarray | None, count: int, random_state: RandomState
 ) -> list[Fold]:
     """Divide rows at random, with classes in proportion. labels : (rows,) class indices or None"""
-    division = StratifiedKFold if can_be_stratified(labels, count) else KFold
-    folds = division(count, shuffle=True, random_state=random_state)
+    if not can_be_stratified(labels, count):
+        by_row = KFold(count, shuffle=True, random_state=random_state)
+        return [Fold(*parts) for parts in by_row.split(numpy.empty(rows))]
+    folds = StratifiedKFold(count, shuffle=True, random_state=random_state)
     with warnings.catch_warnings():  # Classes may have fewer rows than there are folds.
         warnings.filterwarnings("ignore", message="The least populated class")
-        return [Fold(*parts) for parts in folds.split(numpy.empty(rows), labels)]
+        parts_of_folds = list(folds.split(numpy.empty(rows), labels))
+    return [Fold(*parts) for parts in _in_random_order(parts_of_folds, random_state)]
+
+
+def _in_random_order(parts: list[_Parts], random_state: RandomState | int) -> list[_Parts]:
+    """Return the parts of stratified folds in random order.
+
+    The numbers of rows of a class differ by one from fold to fold, and scikit-learn's first folds
+    have more rows of the first classes and fewer of the others. Few networks take the first folds
+    alone, and the loss of validation rows with too few rare events is too low.
+    """
+    order = check_random_state(random_state).permutation(len(parts))
+    return [parts[k] for k in order]
 
 
 def group_folds(
@@ -325,7 +343,7 @@ def _parts_of_groups(
     labels: numpy.ndarray | None,
     count: int,
     random_state: RandomState | int,
-) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
+) -> list[_Parts]:
     """Return training and validation rows for each fold. numbers : (rows,) of groups, from 0"""
     group_count = int(numbers.max()) + 1
     count = min(count, group_count)
@@ -335,7 +353,7 @@ def _parts_of_groups(
             warnings.filterwarnings("ignore", message="The least populated class")
             parts = list(stratified.split(numbers, labels, numbers))
         if all(len(validation) for _, validation in parts):
-            return parts
+            return _in_random_order(parts, random_state)
     by_group = GroupKFold(count, shuffle=True, random_state=random_state)
     return list(by_group.split(numbers, groups=numbers))
 
