@@ -86,7 +86,7 @@ def encode_rows(
     checked: CheckedRows, targets: Targets, settings: FitSettings, ranks: Ranks
 ) -> LabeledRows:
     """Return training rows with their targets as the loss takes them, and their weights."""
-    X, y, weight, offset = checked.rows
+    X, y, weight, offset, _ = checked.rows
     Y = targets.encode(y)
     if weight is not None:
         weight = check_weights(weight, len(Y))

@@ -103,11 +103,15 @@ class Rates(NamedTuple):
     """Targets per unit of exposure.
 
     y : (rows,) or (rows, out) targets divided by the known factors
-    weight : (rows,) of these targets; None for equal ones
+    weight : (rows,) of these targets, those of the rows times the precisions; None for equal ones
+    precision : (rows,) numbers to which the variances of these targets are in inverse proportion,
+        exposures to the power of 2 - p; None for equal ones. (McCullagh, Nelder, Generalized Linear
+        Models, 1989, section 2.2.)
     """
 
     y: TargetsLike | None
     weight: ArrayLike | None
+    precision: numpy.ndarray | None = None
 
 
 def rates_of(
@@ -126,10 +130,11 @@ def rates_of(
     rates = y / factors.reshape(-1, *[1] * (y.ndim - 1))
     if loss.power == 2:
         return Rates(rates, weight)
-    of_exposure = factors ** (2 - loss.power)
+    precision = factors ** (2 - loss.power)
     if weight is None:
-        return Rates(rates, of_exposure)
-    return Rates(rates, check_weights(to_host(weight), len(y), weight_name) * of_exposure)
+        return Rates(rates, precision, precision)
+    of_rows = check_weights(to_host(weight), len(y), weight_name)
+    return Rates(rates, of_rows * precision, precision)
 
 
 def targets_with_offsets(

@@ -407,7 +407,9 @@ class Tabular(FittedAttributes, TabularParameters):
         Y = coding.encode(select(rows.y, indices), f"y{ending}")
         weight = self._with_class_weights(coding, Y, select(weight, indices))
         offset = select(self._checked_offsets(coding, rows.offset, count, ending), indices)
-        counted = CountedRows(rows.X, count, indices, Y, weight, links.take(indices), offset)
+        precision = select(rows.precision, indices)
+        taken = links.take(indices)
+        counted = CountedRows(rows.X, count, indices, Y, weight, taken, offset, precision)
         remaining = nonzero_rows(weight)  # Classes may have weight 0, too.
         if remaining is not None:
             counted = counted.take(remaining)

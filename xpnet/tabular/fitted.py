@@ -39,6 +39,8 @@ rows beside it.
 """
 MAX_NUMBERS_AT_ONCE = 2**23
 """Encoded numbers of a table that are in memory at once while its rows are predicted."""
+WEIGHT_ROUNDING = 1e-6
+"""Relative difference up to which weights are equal: those of float32 are rounded by 6e-8."""
 MIN_MEAN = 1e-12
 """Smallest mean of counts or amounts whose variance is computed."""
 
@@ -314,37 +316,24 @@ class FittedRegressor(FittedTable):
         targets: numpy.ndarray,
         weight: numpy.ndarray | None,
         groups: numpy.ndarray | None,
+        precision: numpy.ndarray | None,
     ) -> "FittedRegressor":
-        """Return the same fit with the residuals of validation rows.
+        """Return the same fit with the residuals of validation rows, of rates for exposures of 1.
 
         outputs : (rows, outputs) of networks that were not trained on these rows; targets : (rows,
-        outputs), scaled
+        outputs), scaled; precision : (rows,) of targets that are rates, None for equal ones
         """
         predictions = self.in_range(self.in_units(outputs))
         residuals = (self.in_units(targets) - predictions) / self.spread(predictions)
+        if precision is not None:
+            residuals = residuals * numpy.sqrt(precision)[:, None]
+            weight = weights_of_rows(weight, precision)
         return replace(
             self,
             residuals=numpy.asarray(residuals, numpy.float64),
             residual_weights=None if weight is None else numpy.asarray(weight, numpy.float64),
             residual_groups=groups,
         )
-
-    def of_rates(self, weight: numpy.ndarray | None) -> "FittedRegressor":
-        """Return the same fit, of rates, with the residuals of targets whose exposures are 1.
-
-        The variance of a rate is in inverse proportion to its weight; that of a gamma rate does not
-        depend on the exposure. (McCullagh, Nelder, Generalized Linear Models, 1989, section 2.2.)
-
-        weight : (rows,) of the rates among which the validation rows are; None for equal ones of 1
-        """
-        rates = replace(self, predicts_rates=True)
-        if weight is None or self.power == 2 or not len(self.residuals):
-            return rates
-        precisions = self.residual_weights
-        if precisions is None:  # all have the same
-            precisions = weight[numpy.flatnonzero(weight)[:1]]
-        residuals = self.residuals * numpy.sqrt(precisions)[:, None]
-        return replace(rates, residuals=residuals, residual_weights=None)
 
     def interval(
         self,
@@ -407,6 +396,16 @@ def mean_of(outputs: Sequence[numpy.ndarray]) -> numpy.ndarray:
     row, in its last bits. outputs : each (rows, outputs)
     """
     return reduce(numpy.add, outputs) / outputs[0].dtype.type(len(outputs))
+
+
+def weights_of_rows(weight: numpy.ndarray | None, precision: numpy.ndarray) -> numpy.ndarray | None:
+    """Return the weights that rows had before their targets became rates; None for equal ones.
+
+    weight : (rows,) of rates, float32 in most trainings, None for equal ones; precision : (rows,)
+    """
+    weights = (1.0 if weight is None else weight) / precision
+    lowest = weights.min(initial=numpy.inf)
+    return None if (weights <= lowest * (1 + WEIGHT_ROUNDING)).all() else weights
 
 
 def row_count(X: TableLike, encoder: Transformer) -> int:

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_array
 
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
-from xpnet.learning.exposure import Exposures, Rates, check_exposures_of_validation, rates_of
+from xpnet.learning.exposure import Exposures, check_exposures_of_validation, rates_of
 from xpnet.learning.labels import check_numbers
 from xpnet.learning.losses import LossParameters
 from xpnet.learning.parameters import (
@@ -19,6 +19,7 @@ from xpnet.learning.parameters import (
     with_documentation_of,
 )
 from xpnet.learning.scikit_learn import RegressorMixin
+from xpnet.learning.split import InputRows
 from xpnet.models.inputs import like_rows, require, to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
@@ -156,7 +157,11 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
 
     def _calibrated(self, fitted: FittedRegressor, validation: PredictedRows) -> FittedRegressor:
         return fitted.with_residuals(
-            validation.outputs, validation.Y, validation.weight, validation.groups
+            validation.outputs,
+            validation.Y,
+            validation.weight,
+            validation.groups,
+            validation.precision,
         )
 
     @documented_as(Tabular.fit)
@@ -212,22 +217,16 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         -----
         A fit with exposures e is the fit of the targets y / e with the weights ``e^(2 - p)``, where
         p is the power of the loss. The widths of its intervals are for exposures of the rows that
-        are predicted; weights of rows count for them like exposures.
+        are predicted.
         """
         exposures = Exposures(exposure, offset)
         exposures_val = Exposures(exposure_val, offset_val, "_val")
         check_exposures_of_validation(exposures, exposures_val, X_val)
-        rates = self._per_exposure(y, sample_weight, exposures)
-        rates_val = self._per_exposure(y_val, sample_weight_val, exposures_val)
         earlier = self._fitted
         try:
-            return super().fit(
-                X,
-                rates.y,  # type: ignore[arg-type]  # None is refused there
-                rates.weight,
-                X_val=X_val,
-                y_val=rates_val.y,
-                sample_weight_val=rates_val.weight,
+            return self._fit(
+                self._per_exposure(InputRows(X, y, sample_weight), exposures),
+                self._per_exposure(InputRows(X_val, y_val, sample_weight_val), exposures_val),
                 groups=groups,
                 time=time,
                 callbacks=callbacks,
@@ -235,8 +234,7 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         finally:
             # An interrupted first fit has a record, too.
             if self._fitted is not earlier and not exposures.is_empty:
-                weight = rates.weight if X_val is None else rates_val.weight
-                self._fitted = self.get_fitted_state().of_rates(weight)
+                self._fitted = replace(self.get_fitted_state(), predicts_rates=True)
 
     @documented_as(Tabular.refine)
     def refine(
@@ -298,8 +296,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         exposures = Exposures(exposure, offset)
         exposures_val = Exposures(exposure_val, offset_val, "_val")
         check_exposures_of_validation(exposures, exposures_val, X_val)
-        rates = self._per_exposure(y, sample_weight, exposures)
-        rates_val = self._per_exposure(y_val, sample_weight_val, exposures_val)
         earlier = self.get_fitted_state()
         if earlier.predicts_rates and exposures.is_empty:
             raise InputError(
@@ -307,13 +303,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
                 "got none. Pass exposure= or offset=; where all exposures are 1, "
                 "exposure=numpy.ones."
             )
-        refinement = super().refine(
-            X,
-            rates.y,  # type: ignore[arg-type]  # None is refused there
-            rates.weight,
-            X_val=X_val,
-            y_val=rates_val.y,
-            sample_weight_val=rates_val.weight,
+        refinement = self._refine(
+            self._per_exposure(InputRows(X, y, sample_weight), exposures),
+            self._per_exposure(InputRows(X_val, y_val, sample_weight_val), exposures_val),
             groups=groups,
             time=time,
             learning_rate_share=learning_rate_share,
@@ -321,21 +313,18 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         )
         refined = self.get_fitted_state()
         if not exposures.is_empty and refined.residuals is not earlier.residuals:
-            weight = rates.weight if X_val is None else rates_val.weight
-            self._fitted = refined.of_rates(weight)
+            self._fitted = replace(refined, predicts_rates=True)
         return refinement
 
-    def _per_exposure(
-        self, y: TargetsLike | None, weight: ArrayLike | None, exposures: Exposures
-    ) -> Rates:
-        """Return targets and weights of rates; the same where nothing is known of their means."""
-        if exposures.is_empty or y is None:
-            return Rates(y, weight)
+    def _per_exposure(self, rows: InputRows, exposures: Exposures) -> InputRows:
+        """Return rows whose targets are rates; the same where nothing is known of their means."""
+        if exposures.is_empty or rows.y is None:
+            return rows
         loss = self._numeric_loss()
-        y = self._checked_targets(y, f"y{exposures.ending}")
-        return rates_of(
-            y, weight, exposures.factors(len(y), loss), loss, f"sample_weight{exposures.ending}"
-        )
+        y = self._checked_targets(rows.y, f"y{exposures.ending}")
+        factors = exposures.factors(len(y), loss)
+        rates = rates_of(y, rows.weight, factors, loss, f"sample_weight{exposures.ending}")
+        return rows._replace(y=rates.y, weight=rates.weight, precision=rates.precision)
 
     @property
     def target_(self) -> numpy.ndarray:

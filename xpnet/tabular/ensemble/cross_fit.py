@@ -99,7 +99,13 @@ class CrossFit:
         order = numpy.concatenate([fold.validation for fold in self.folds])
         groups = numpy.concatenate([fold.groups for fold in self.folds if fold.groups is not None])
         rows = self.divided.rows
-        return PredictedRows(predictions, rows.Y[order], select(rows.weight, order), groups)
+        return PredictedRows(
+            predictions,
+            rows.Y[order],
+            select(rows.weight, order),
+            groups,
+            select(rows.precision, order),
+        )
 
     def _outputs_of_fold(self, number: int) -> numpy.ndarray:
         """Return the outputs for the rows of a fold: (rows, outputs)."""

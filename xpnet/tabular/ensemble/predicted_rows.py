@@ -9,7 +9,7 @@ import numpy
 from xpnet.data.sources import Source
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.fitted import FittedTable, mean_of
-from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
 from xpnet.tabular.rows.fit_rows import select
 from xpnet.training import LabeledRows
 
@@ -27,12 +27,14 @@ class PredictedRows:
         labels with offsets behind them
     weight : (rows,), None for equal ones
     groups : (rows,) int64, None for rows without groups
+    precision : (rows,) of targets that are rates; None for equal ones
     """
 
     outputs: numpy.ndarray
     Y: numpy.ndarray
     weight: numpy.ndarray | None
     groups: numpy.ndarray | None = None
+    precision: numpy.ndarray | None = None
 
 
 def note_of_few_rows(count: int) -> str:
@@ -58,17 +60,22 @@ def predicted_rows(
     if isinstance(validation, LabeledRows):
         held = outputs_of_held(trained, range(len(trained.networks)))
         if held is not None:
-            return PredictedRows(held, validation.Y, validation.weight)
+            return _of_own_rows(held, validation)
         X: Any = validation.X
         parts = [X]
         if isinstance(X, Source):
             parts = [part for block in range(X.blocks) for part in X.parts(block)]
         means = [mean_of(fitted.network_outputs(part, "predict")) for part in parts]
-        return PredictedRows(numpy.concatenate(means), validation.Y, validation.weight)
+        return _of_own_rows(numpy.concatenate(means), validation)
     if validation is None:
         nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
         return PredictedRows(nothing, rows.Y[:0], select(rows.weight, numpy.empty(0, numpy.int64)))
     return rows_of_folds(trained, divided)
+
+
+def _of_own_rows(outputs: numpy.ndarray, rows: FitRows) -> PredictedRows:
+    """Return the validation rows of a user with their predictions."""
+    return PredictedRows(outputs, rows.Y, rows.weight, precision=rows.precision)
 
 
 def rows_of_folds(trained: TrainedNetworks, divided: DividedRows) -> PredictedRows:
@@ -98,6 +105,7 @@ def rows_of_folds(trained: TrainedNetworks, divided: DividedRows) -> PredictedRo
         divided.rows.Y[chosen],
         select(divided.rows.weight, chosen),
         numpy.concatenate(groups) if groups else None,
+        select(divided.rows.precision, chosen),
     )
 
 

@@ -13,6 +13,31 @@ COLUMNS_AT_ONCE = 16
 """Number of columns of inputs that are reordered at once; it bounds temporary memory."""
 
 
+@dataclass
+class FitRows(LabeledRows):
+    """The encoded rows of a fit, with what their intervals need beside targets and weights.
+
+    precision : (rows,) of targets that are rates, as `xpnet.learning.exposure.Rates` has them; None
+        for equal ones
+    """
+
+    precision: numpy.ndarray | None = None
+
+    def joined(self, others: "FitRows") -> "FitRows":
+        """Return these rows and others after them."""
+        return FitRows(
+            numpy.concatenate([self.X, others.X]),
+            numpy.concatenate([self.Y, others.Y]),
+            _joined(self.weight, others.weight),
+            _joined(self.precision, others.precision),
+        )
+
+
+def _joined(first: numpy.ndarray | None, second: numpy.ndarray | None) -> numpy.ndarray | None:
+    """Return numbers of rows and those of the rows after them, None unless both have some."""
+    return None if first is None or second is None else numpy.concatenate([first, second])
+
+
 @dataclass(frozen=True, eq=False)
 class DividedRows:
     """The encoded rows of a fit, and the rows that end its trainings.
@@ -26,8 +51,8 @@ class DividedRows:
     other_folds : folds whose validation rows no network has
     """
 
-    rows: LabeledRows
-    validation: Sequence[Fold] | LabeledRows | None
+    rows: FitRows
+    validation: Sequence[Fold] | FitRows | None
     are_own: bool = False
     means: Sequence[InputMeans] = ()
     notes: Sequence[str] = ()
@@ -91,6 +116,8 @@ class DividedRows:
             columns = slice(first, first + COLUMNS_AT_ONCE)
             rows.X[:, columns] = rows.X[order, columns]
         weight = None if rows.weight is None else rows.weight[order]
+        precision = None if rows.precision is None else rows.precision[order]
         validation = numpy.arange(len(order) - len(fold.validation), len(order))
         fold = fold._replace(training=slice(0, validation[0]), validation=validation)
-        return DividedRows(LabeledRows(rows.X, rows.Y[order], weight), [fold], are_own=True)
+        reordered = FitRows(rows.X, rows.Y[order], weight, precision)
+        return DividedRows(reordered, [fold], are_own=True)

@@ -28,7 +28,6 @@ from xpnet.models.inputs import to_host
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, learn_column, read_table
 from xpnet.tabular.columns.records import Table
-from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike, TableLike
 
 _Parts: TypeAlias = tuple[numpy.ndarray, numpy.ndarray]
@@ -266,15 +265,6 @@ def latest_fold(earlier: int, later: int) -> Fold:
     validation = earlier + numpy.arange(later)
     # All networks predict the same rows: their predictions of a row are one group.
     return Fold(numpy.arange(earlier), validation, groups=numpy.arange(later))
-
-
-def joined(first: LabeledRows, second: LabeledRows) -> LabeledRows:
-    """Return the rows of both, one after the other."""
-    weight = None
-    if first.weight is not None and second.weight is not None:
-        weight = numpy.concatenate([first.weight, second.weight])
-    X = numpy.concatenate([first.X, second.X])
-    return LabeledRows(X, numpy.concatenate([first.Y, second.Y]), weight)
 
 
 def random_folds(

@@ -13,7 +13,6 @@ from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import (
     Fold,
     group_folds,
-    joined,
     latest_fold,
     random_folds,
     with_unseen_inputs,
@@ -71,7 +70,7 @@ def encode_and_divide(
     if not is_by_time:
         return replace(divided, validation=validation_rows, means=())
     fold = latest_fold(training.count, validation.count)
-    return replace(divided, rows=joined(divided.rows, validation_rows), validation=[fold], means=())
+    return replace(divided, rows=divided.rows.joined(validation_rows), validation=[fold], means=())
 
 
 class ValidationFolds(NamedTuple):
@@ -149,7 +148,7 @@ def encode_and_divide_new(
         both = new.divided_by_time(1 / parts)
         earlier, later = (encode_rows(encoder, part, settings.dtype) for part in both)
         fold = latest_fold(len(earlier.X), len(later.X))
-        return DividedRows(joined(earlier, later), [fold])
+        return DividedRows(earlier.joined(later), [fold])
     rows = encode_rows(encoder, new, settings.dtype)
     labels = hard_labels(new.Y) if settings.has_classes else None
     if new.links.groups is not None:

@@ -16,10 +16,9 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.records import Table
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.fitted import dense
-from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
 from xpnet.tabular.rows.division import UNLINKED, RowLinks, latest_rows
 from xpnet.tabular.rows.file_rows import FileRows
-from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike, TableLike, Transformer
 
 
@@ -34,6 +33,7 @@ class CountedRows:
     weight : (rows,) positive; None for equal ones
     links : groups or times of the rows that count
     offset : (rows, classes) numbers that are added to the logits; None for none
+    precision : (rows,) of targets that are rates; None for equal ones
     """
 
     X: TableLike | Table | FileRows
@@ -43,6 +43,7 @@ class CountedRows:
     weight: numpy.ndarray | None = None
     links: RowLinks = UNLINKED
     offset: numpy.ndarray | None = None
+    precision: numpy.ndarray | None = None
 
     def divided_by_time(self, share: float) -> tuple["CountedRows", "CountedRows"]:
         """Return the earlier rows, and about this share of the rows, the latest ones."""
@@ -68,18 +69,19 @@ class CountedRows:
             weight=select(self.weight, chosen),
             links=self.links.take(chosen),
             offset=select(self.offset, chosen),
+            precision=select(self.precision, chosen),
         )
 
-    def with_inputs(self, X: Any) -> LabeledRows:
+    def with_inputs(self, X: Any) -> FitRows:
         """Return encoded rows with their targets and weights; offsets stand behind the labels.
 
         X : (rows, inputs) array, sparse matrix or source
         """
         if self.offset is None:
-            return LabeledRows(X, self.Y, self.weight)
+            return FitRows(X, self.Y, self.weight, self.precision)
         labels = self.Y if self.Y.ndim == 2 else numpy.eye(self.offset.shape[1])[self.Y]
         Y = numpy.hstack([labels, self.offset]).astype(X.dtype)
-        return LabeledRows(X, Y, self.weight)
+        return FitRows(X, Y, self.weight)
 
     def with_forms(self, encoder: Transformer) -> "CountedRows":
         """Return the same rows, whose table knows how all of them are read.
@@ -186,13 +188,13 @@ def fit_encoder(
     return DividedRows(labeled(dense(encoded, encoder, dtype), rows), None)
 
 
-def encode_rows(encoder: Transformer, rows: CountedRows, dtype: str) -> LabeledRows:
+def encode_rows(encoder: Transformer, rows: CountedRows, dtype: str) -> FitRows:
     """Return rows that a fitted encoder encodes, with their targets and weights."""
     encoded = encoder.transform(rows.table_for(encoder))
     return labeled(dense(encoded, encoder, dtype), rows)
 
 
-def labeled(X: numpy.ndarray, rows: CountedRows) -> LabeledRows:
+def labeled(X: numpy.ndarray, rows: CountedRows) -> FitRows:
     """Return encoded rows with their targets and weights. Raises ValueError for other numbers of
     rows.
     """
