@@ -80,9 +80,9 @@ def part_of(table: dict[str, Any], rows: Any) -> dict[str, Any]:
 def test_the_validation_loss_of_a_refined_model_is_that_of_new_rows(tmp_path: Path) -> None:
     model = xpnet.TabularClassifier(**QUICK).fit(*period(1500, 0.0, 1))
     earlier = model.validation_loss_
-    X_val, y_val = period(1000, 0.6, 6)
-    refinement = model.refine(*period(600, 0.6, 2), X_val=X_val, y_val=y_val)
-    of_new_rows = loss(model, *period(4000, 0.6, 5))
+    X_val, y_val = period(1000, 1.0, 6)
+    refinement = model.refine(*period(600, 1.0, 2), X_val=X_val, y_val=y_val)
+    of_new_rows = loss(model, *period(4000, 1.0, 5))
     assert model.validation_loss_ == refinement.loss_after
     # The loss of 1,000 rows has a standard deviation of 0.02.
     assert abs(model.validation_loss_ - of_new_rows) < 0.05 < abs(earlier - of_new_rows)
@@ -101,8 +101,11 @@ def test_passed_validation_rows_choose_the_epoch() -> None:
     )
     assert refinement.rows == 200
     assert refinement.loss_before == pytest.approx(before, rel=1e-5)
-    assert refinement.loss_after == pytest.approx(loss(model, *validation), rel=1e-5)
-    assert refinement.loss_after < refinement.loss_before
+    # Each part of these rows is measured at the epoch that the others choose; all of them choose
+    # the epoch that is kept, by which their loss is lower.
+    kept = loss(model, *validation)
+    assert kept * (1 - 1e-5) <= refinement.loss_after < 1.02 * kept
+    assert refinement.loss_after < refinement.loss_before - 0.2
 
 
 def test_weights_of_passed_validation_rows_count() -> None:
