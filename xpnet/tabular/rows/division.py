@@ -271,14 +271,21 @@ def random_folds(
     rows: int, labels: numpy.ndarray | None, count: int, random_state: RandomState
 ) -> list[Fold]:
     """Divide rows at random, with classes in proportion. labels : (rows,) class indices or None"""
-    if not can_be_stratified(labels, count):
-        by_row = KFold(count, shuffle=True, random_state=random_state)
-        return [Fold(*parts) for parts in by_row.split(numpy.empty(rows))]
-    folds = StratifiedKFold(count, shuffle=True, random_state=random_state)
+    parts = _parts_of_rows(rows, labels, count, random_state)
+    if labels is not None:
+        parts = _in_random_order(parts, random_state)
+    return [Fold(*of_fold) for of_fold in parts]
+
+
+def _parts_of_rows(
+    rows: int, labels: numpy.ndarray | None, count: int, random_state: RandomState
+) -> list[_Parts]:
+    """Return training and validation rows for each fold. labels : (rows,) class indices or None"""
+    division = StratifiedKFold if can_be_stratified(labels, count) else KFold
+    folds = division(count, shuffle=True, random_state=random_state)
     with warnings.catch_warnings():  # Classes may have fewer rows than there are folds.
         warnings.filterwarnings("ignore", message="The least populated class")
-        parts_of_folds = list(folds.split(numpy.empty(rows), labels))
-    return [Fold(*parts) for parts in _in_random_order(parts_of_folds, random_state)]
+        return list(folds.split(numpy.empty(rows), labels))
 
 
 def _in_random_order(parts: list[_Parts], random_state: RandomState | int) -> list[_Parts]:
@@ -306,9 +313,11 @@ def group_folds(
     """
     check_groups(groups)
     _, numbers = numpy.unique(groups, return_inverse=True)  # Rows of weight 0 are not among them.
+    parts = _parts_of_groups(numbers, labels, count, random_state)
+    if labels is not None:
+        parts = _in_random_order(parts, random_state)
     return [
-        Fold(training, validation, groups=numbers[validation])
-        for training, validation in _parts_of_groups(numbers, labels, count, random_state)
+        Fold(training, validation, groups=numbers[validation]) for training, validation in parts
     ]
 
 
@@ -343,7 +352,7 @@ def _parts_of_groups(
             warnings.filterwarnings("ignore", message="The least populated class")
             parts = list(stratified.split(numbers, labels, numbers))
         if all(len(validation) for _, validation in parts):
-            return _in_random_order(parts, random_state)
+            return parts
     by_group = GroupKFold(count, shuffle=True, random_state=random_state)
     return list(by_group.split(numbers, groups=numbers))
 
@@ -379,7 +388,9 @@ def folds_to_measure(
             folds = [Fold(*parts) for parts in divided]
     else:
         units, name = len(y), "rows"
-        folds = random_folds(len(y), labels, count, random_state) if units >= count else []
+        folds = []
+        if units >= count:
+            folds = [Fold(*parts) for parts in _parts_of_rows(len(y), labels, count, random_state)]
     if units < count:
         raise InputError(
             f"{count} folds must have {name} of their own; got {units}. Choose fewer folds."
