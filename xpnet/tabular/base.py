@@ -408,8 +408,8 @@ class Tabular(FittedAttributes, TabularParameters):
         weight = self._with_class_weights(coding, Y, select(weight, indices))
         offset = select(self._checked_offsets(coding, rows.offset, count, ending), indices)
         precision = select(rows.precision, indices)
-        taken = links.take(indices)
-        counted = CountedRows(rows.X, count, indices, Y, weight, taken, offset, precision)
+        links = links.take(indices)
+        counted = CountedRows(rows.X, count, indices, Y, weight, links, offset, precision)
         remaining = nonzero_rows(weight)  # Classes may have weight 0, too.
         if remaining is not None:
             counted = counted.take(remaining)

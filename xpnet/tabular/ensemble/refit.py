@@ -137,8 +137,7 @@ def refit(
 
     The mean of the parameters goes on with these epochs, and so the parameters of the best epoch
     keep a part in it: a network that stopped early, since it learned its rows by heart, would go on
-    doing so. Beside a mean of these epochs alone the loss of new rows fell where the signal is weak
-    and hardly rose where it is strong.
+    doing so.
 
     best_epoch : over the epochs up to which the parameters are a mean
     seconds : after which the training ends with the epoch under way

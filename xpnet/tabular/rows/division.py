@@ -20,7 +20,6 @@ from sklearn.model_selection import (
     StratifiedKFold,
     train_test_split,
 )
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from xpnet.errors import InputError, did_you_mean, warn_user
@@ -288,22 +287,21 @@ def _parts_of_rows(
         return list(folds.split(numpy.empty(rows), labels))
 
 
-def _in_random_order(parts: list[_Parts], random_state: RandomState | int) -> list[_Parts]:
-    """Return the parts of stratified folds in random order.
+def _in_random_order(parts: list[_Parts], random_state: RandomState) -> list[_Parts]:
+    """Return the parts of folds of classes in random order.
 
     The numbers of rows of a class differ by one from fold to fold, and scikit-learn's first folds
     have more rows of the first classes and fewer of the others. Few networks take the first folds
     alone, and the loss of validation rows with too few rare events is too low.
     """
-    order = check_random_state(random_state).permutation(len(parts))
-    return [parts[k] for k in order]
+    return [parts[k] for k in random_state.permutation(len(parts))]
 
 
 def group_folds(
     groups: numpy.ndarray,
     labels: numpy.ndarray | None,
     count: int,
-    random_state: RandomState | int,
+    random_state: RandomState,
 ) -> list[Fold]:
     """Divide rows so that all rows of a group are on one side, with classes nearly in proportion.
 
@@ -341,7 +339,7 @@ def _parts_of_groups(
     numbers: numpy.ndarray,
     labels: numpy.ndarray | None,
     count: int,
-    random_state: RandomState | int,
+    random_state: RandomState,
 ) -> list[_Parts]:
     """Return training and validation rows for each fold. numbers : (rows,) of groups, from 0"""
     group_count = int(numbers.max()) + 1
@@ -372,6 +370,7 @@ def folds_to_measure(
     """
     labels = y if are_classes else None
     random_state = RandomState(seed)
+    folds: list[Fold] = []
     if links.time is not None:
         parts = links.parts(count + 1, len(y), random_state)
         different = numpy.unique(parts).tolist()
@@ -382,15 +381,14 @@ def folds_to_measure(
     elif links.groups is not None:
         _, numbers = numpy.unique(links.groups, return_inverse=True)
         units, name = int(numbers.max()) + 1, "groups"
-        folds = []
         if units >= count:
             divided = _parts_of_groups(numbers, labels, count, random_state)
             folds = [Fold(*parts) for parts in divided]
     else:
         units, name = len(y), "rows"
-        folds = []
         if units >= count:
-            folds = [Fold(*parts) for parts in _parts_of_rows(len(y), labels, count, random_state)]
+            divided = _parts_of_rows(len(y), labels, count, random_state)
+            folds = [Fold(*parts) for parts in divided]
     if units < count:
         raise InputError(
             f"{count} folds must have {name} of their own; got {units}. Choose fewer folds."
