@@ -122,7 +122,7 @@ types: .venv/ready  ## the type checker, on xpnet, backends and benchmarks
 
 # A type that only a checker imports is left out, with a warning.
 CHECKED := tests/ops tests/layers tests/optimizers tests/backend tests/dispatch tests/training tests/data \
-	tests/estimators tests/tabular tests/cli
+	tests/estimators tests/tabular tests/modelfile tests/cli
 types-at-run-time: .venv/ready  ## whether arguments, results and variables inside xpnet have the types that their annotations say
 	$(BIN)/python -m pip install --quiet 'typeguard>=4.4'
 	$(PYTEST) $(BOUNDED) -p helpers.types_at_run_time -W ignore::typeguard.TypeHintWarning -m "$(QUICK)" $(CHECKED)

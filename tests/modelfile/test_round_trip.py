@@ -174,6 +174,7 @@ def test_a_class_of_ones_own_is_refused(tmp_path: Path) -> None:
         Own(2, 2).save(tmp_path / "model")
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     "extra", [[1], {"a": float("nan")}, {"a": {1, 2}}, {"a": "\ud800"}, {1: 1, "a": 2}]
 )

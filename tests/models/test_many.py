@@ -329,6 +329,7 @@ def test_what_is_no_network_is_named() -> None:
         xpnet.fit_many([1, 2], X, Y, epochs=1)  # type: ignore[list-item]
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     "rows, entry", [([[0, 999]], r"\[0, 999\]"), ([999], "999"), ([[[0, 1]]], r"\[\[0, 1\]\]")]
 )

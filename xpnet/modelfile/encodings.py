@@ -66,7 +66,7 @@ def column_kinds(encoder: StoredEntry, tensors: Mapping[str, Tensor]) -> dict[st
     """
     try:
         return dict(_named_kinds(encoder, tensors))
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError):
         return {}
 
 
@@ -98,11 +98,11 @@ def _entry_of_kind(entry: StoredEntry) -> _Entry:
     """Return the kind of an entry, and its settings.
 
     Earlier files do not name the kind. Their fields show it, and numbers of 0.1.0 also hold the
-    form of their column.
+    form of their column. Raises ValueError for a kind that is no text.
     """
     settings = dict(entry)
     if "kind" in settings:
-        return _Entry(settings.pop("kind"), settings)
+        return _Entry(typed(settings.pop("kind"), str, "the kind of an encoding"), settings)
     if "fill" in settings:
         return _Entry("number", {k: v for k, v in settings.items() if k not in _FORM_FIELDS})
     if "frequent" in settings:

@@ -31,11 +31,14 @@ def take_parameters(
     return parameters
 
 
-def check_parameters_of(spec: NetworkSpec, arrays: Mapping[str, numpy.ndarray | None]) -> None:
-    """Raise ValueError unless NumPy arrays are the parameters of a network, no more and no less."""
+def check_parameters_of(spec: NetworkSpec, arrays: object) -> None:
+    """Raise ValueError unless NumPy arrays are the parameters of a network, no more and no less.
+
+    arrays : parameters by name; a file of unknown origin may hold anything
+    """
     expected = {slot.name: (slot.shape, spec.dtype) for slot in spec.slots()}
-    received = {
-        name: array is not None and (array.shape, array.dtype.name)
+    received = isinstance(arrays, Mapping) and {
+        name: isinstance(array, numpy.ndarray) and (array.shape, array.dtype.name)
         for name, array in arrays.items()
     }
     if received != expected:

@@ -238,7 +238,7 @@ def _described_form(form: ColumnForm) -> dict[str, object]:
 
 
 def _forms_of(
-    described: dict[str, object] | None, encodings: list[Encoding], entries: list[dict[str, object]]
+    described: object, encodings: list[Encoding], entries: list[dict[str, object]]
 ) -> dict[int, ColumnForm]:
     """Return the forms of the columns that an encoder of a file uses, by their indices.
 
@@ -255,6 +255,8 @@ def _forms_of(
             for encoding, entry in reversed(list(zip(encodings, entries, strict=True)))
         }
         return {column: form for column, form in of_entries.items() if form is not None}
+    if not isinstance(described, dict):
+        raise ValueError("the forms of columns must be an object with one for each column")
     forms = {
         int(column): checked_form(typed(form, ColumnForm)) for column, form in described.items()
     }
@@ -280,11 +282,13 @@ def _form_of_entry(encoding: Encoding, entry: dict[str, object]) -> ColumnForm |
     return checked_form(typed({"kind": "time" if is_time else "date", **fields}, ColumnForm))
 
 
-def encoder_of(described: dict[str, Any], tensors: dict[str, numpy.ndarray]) -> xpnet.TableEncoder:
+def encoder_of(described: object, tensors: dict[str, numpy.ndarray]) -> xpnet.TableEncoder:
     """Return an encoder from its settings in a file, in time linear in their size.
 
     Raises ValueError, KeyError or TypeError for settings that ``_described`` does not write.
     """
+    if not isinstance(described, dict):
+        raise ValueError("the settings of its encoder must be an object")
     encoder = with_parameters("TableEncoder", from_json(described["params"]))
     columns = typed(described["columns"], int)
     names = typed(described["names"], tuple[str, ...])

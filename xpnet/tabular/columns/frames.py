@@ -44,11 +44,11 @@ def table_of(X: Any) -> Table:
     if not arrays:
         raise InputError("A table must have a column or more; got none. Pass features as columns.")
     shown_names = names or _numbered(arrays)
-    arrays = [_checked(array, name) for array, name in zip(arrays, shown_names, strict=True)]
-    _check_lengths([len(array) for array in arrays])
+    checked = [_checked(array, name) for array, name in zip(arrays, shown_names, strict=True)]
+    _check_lengths([len(array) for array in checked])
     columns = [
         Column(len(array), partial(values_of, array, name))
-        for array, name in zip(arrays, shown_names, strict=True)
+        for array, name in zip(checked, shown_names, strict=True)
     ]
     return _with_names(names, columns)
 
@@ -76,10 +76,13 @@ def _check_has_rows(shape: Sequence[int]) -> None:
 
 
 class NamedColumns(NamedTuple):
-    """Columns of any library. names : of the columns, none for those of a matrix"""
+    """Columns of any library, which are not checked yet.
+
+    names : of the columns, none for those of a matrix; arrays : single values in a wrong dict
+    """
 
     names: Sequence[object]
-    arrays: Sequence[Sized]
+    arrays: Sequence[object]
 
 
 def _columns_of(X: TableLike) -> NamedColumns:
@@ -93,7 +96,7 @@ def _columns_of(X: TableLike) -> NamedColumns:
         dtypes = set(frame.dtypes) if is_pandas and frame.ndim == 2 else set()
         if len(dtypes) == 1 and all(map(_is_plain_number, dtypes)):
             return NamedColumns(frame.columns.tolist(), list(frame.to_numpy().T))
-        items: list[tuple[object, Sized]] = list(frame.items())
+        items: list[tuple[object, object]] = list(frame.items())
         return NamedColumns([name for name, _ in items], [column for _, column in items])
     if not hasattr(X, "__arrow_c_stream__"):
         return NamedColumns([], _columns_of_matrix(X))

@@ -238,7 +238,15 @@ def count_of(is_so: numpy.ndarray) -> int:
     return int(numpy.count_nonzero(is_so))
 
 
-def check_array(array: numpy.ndarray, dtype: str, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless an array has this dtype and shape, and is finite."""
-    if array.dtype != dtype or array.shape != shape or not numpy.isfinite(array).all():
+def check_array(array: numpy.ndarray | None, dtype: str, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless an array has this dtype and shape, and is finite.
+
+    array : None where a file lacks it
+    """
+    if (
+        array is None
+        or array.dtype != dtype
+        or array.shape != shape
+        or not numpy.isfinite(array).all()
+    ):
         raise ValueError(f"a tensor is not {dtype} of shape {shape}, and finite")
