@@ -43,6 +43,15 @@ def test_the_recipe_for_conda_has_the_bounds_of_the_package() -> None:
     assert {bound for bound in wanted if not bound.startswith("numba")} <= bounds
 
 
+def test_the_recipe_for_conda_has_the_python_and_the_addresses_of_the_package() -> None:
+    project = tomllib.loads(text("pyproject.toml"))["project"]
+    recipe = text(".ci/conda/recipe.yaml")
+    assert f'python_min: "{project["requires-python"].removeprefix(">=")}"' in recipe
+    addresses = dict(re.findall(r"^  (\w+): (https://\S+)$", recipe, flags=re.MULTILINE))
+    names = {"homepage": "Homepage", "repository": "Source", "documentation": "Documentation"}
+    assert addresses == {name: project["urls"][url] for name, url in names.items()}
+
+
 @pytest.mark.parametrize(
     ("system", "machine", "python", "bound"),
     [
