@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
@@ -56,6 +57,22 @@ MAX_FILES = 15
 
 SMALL_FOLDERS = ("xpnet/cli", "xpnet/data", "xpnet/learning", "xpnet/tabular")
 """Rooms whose folders have few files each."""
+
+WITHOUT_PRIVATE_NAMES = (
+    "cli",
+    "data",
+    "estimators",
+    "layers",
+    "modelfile",
+    "ops",
+    "optimizers",
+    "snapshots",
+    "tabular",
+)
+"""Folders of tests that use names without a leading underscore alone."""
+
+UNDERSCORED_BY_OTHERS = {"_optimizer", "_replace", "_repr_html_"}
+"""Names that scikit-learn, NamedTuple and Jupyter have given."""
 
 ROOTS_OF_ESTIMATORS = {"EstimatorParameters", "TabularParameters", "HoldsFit", "FittedAttributes"}
 """Base classes of all estimators with networks."""
@@ -476,6 +493,56 @@ def test_no_function_beside_an_estimators_methods_takes_the_estimator() -> None:
         if owner not in classes and takes_one_of(function, classes)
     }
     assert found == FUNCTIONS_OF_FITTED_ESTIMATORS
+
+
+# ---- tests and private names ----------------------------------------------------------------
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """Names with a leading underscore that a file imports, takes from an object, or replaces."""
+    for node in nodes(path, with_typing=True):
+        named: list[str] = []
+        if isinstance(node, ast.Attribute) and not is_self(node.value):
+            named = [node.attr]
+        elif isinstance(node, ast.ImportFrom):
+            named = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "setattr":
+            named = [str(arg.value).rpartition(".")[2] for arg in node.args[:2] if is_text(arg)]
+        yield from (name for name in named if re.match("_[a-z]", name))
+
+
+def is_self(node: ast.expr) -> bool:
+    """Whether an expression is the object of the method that it stands in."""
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+def is_text(node: ast.expr) -> TypeGuard[ast.Constant]:
+    """Whether an expression is a text as it stands."""
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_tests_use_no_private_names() -> None:
+    found = {
+        f"{shown(path)}: {name}"
+        for folder in WITHOUT_PRIVATE_NAMES
+        for path in sources(f"tests/{folder}")
+        for name in private_names(path)
+        if name not in UNDERSCORED_BY_OTHERS
+    }
+    assert found == set()
+
+
+def test_each_way_to_a_private_name_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "test_something.py"
+    path.write_text(
+        "from xpnet.a import _imported\n"
+        "model._taken()\n"
+        "patch.setattr(module, '_replaced', 0)\n"
+        "patch.setattr('xpnet.a._named', 0)\n"
+        "self._own, left_.out, __name__\n",
+        encoding="utf-8",
+    )
+    assert sorted(private_names(path)) == ["_imported", "_named", "_replaced", "_taken"]
 
 
 # ---- pages that name the rooms -------------------------------------------------------------

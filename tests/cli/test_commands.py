@@ -1,9 +1,9 @@
 """The other commands, and what all share."""
 
+import importlib.metadata
 import json
 import subprocess
 import sys
-from importlib import import_module
 
 import click
 import numpy as np
@@ -89,10 +89,10 @@ def test_a_backend_that_does_not_describe_itself_harms_no_command(
         def load(self) -> object:
             return Quiet()
 
-    module = import_module("xpnet.dispatch.choose")
-    registered = module._registered()
-    monkeypatch.setattr(module, "_registered", lambda: {**registered, "quiet": Entry()})
-    monkeypatch.setattr(module, "_loaded", {})
+    installed = importlib.metadata.entry_points
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda *, group: [*installed(group=group), Entry()]
+    )
     (quiet,) = [b for b in json.loads(run("backends", "--json").stdout) if b["name"] == "quiet"]
     assert quiet["usable"]
     assert quiet["facts"] == {}

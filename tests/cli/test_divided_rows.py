@@ -11,7 +11,7 @@ from helpers.command_line import Run, check_one_line
 
 import xpnet
 from xpnet.cli import training
-from xpnet.cli.training import fit
+from xpnet.cli.training import fit, measure
 
 QUICK = ("--members", "2", "--epochs", "3", "--hidden", "4", "--metrics-json", "m.json")
 ROWS = 240
@@ -56,7 +56,7 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         monkeypatch.setattr(training, name, record)
 
     recording("fit", fit)
-    recording("_measure", training._measure)
+    recording("measure", measure)
     return recorded
 
 

@@ -43,9 +43,7 @@ def test_reproduce_prints_the_notebook(run: Run, backend: str) -> None:
 
 
 def test_reproduce_fails_where_a_number_differs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "xpnet.cli.commands.reproduce._train", lambda model, data, say: [*NETWORK[:-1], "0.939"]
-    )
+    monkeypatch.setattr("xpnet.cli.commands.reproduce.NETWORK", [*NETWORK[:-1], "0.939"])
     assert run("reproduce", "--threads", "1", code=1).stderr.startswith(
         "Error: The numbers must be the notebook's"
     )

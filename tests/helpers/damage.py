@@ -122,7 +122,7 @@ def mutate(content: bytes, chance: random.Random) -> bytes:
     tree = chance.choice(
         [entries, envelope, envelope["description"], envelope["description"]["network"]]
     )
-    place, key = chance.choice(_places(tree))
+    place, key = chance.choice(places(tree))
     if chance.random() < 0.1:
         del place[key]
     else:
@@ -145,7 +145,7 @@ def mutate(content: bytes, chance: random.Random) -> bytes:
         return pack(entries, envelope, data)
 
 
-def _places(tree: Any) -> list[tuple[Any, Any]]:
+def places(tree: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) below a JSON value."""
     items: Any = (
         tree.items()
@@ -154,4 +154,4 @@ def _places(tree: Any) -> list[tuple[Any, Any]]:
         if isinstance(tree, list)
         else ()
     )
-    return [place for key, value in items for place in [(tree, key), *_places(value)]]
+    return [place for key, value in items for place in [(tree, key), *places(value)]]

@@ -48,7 +48,7 @@ def newest(folder: Path) -> Path:
 
 def change(tree: Any, chance: random.Random) -> None:
     """Remove or replace one value of a state."""
-    place, key = chance.choice(damage._places(tree))
+    place, key = chance.choice(damage.places(tree))
     if chance.random() < 0.3:
         del place[key]
     else:

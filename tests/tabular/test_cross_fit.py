@@ -25,13 +25,13 @@ GROUPS_OF_A_DIVISION = 20
 def training_rows(monkeypatch: pytest.MonkeyPatch) -> list[numpy.ndarray]:
     """Record the inputs that the network of each fold is trained on."""
     recorded = []
-    trained_network = CrossFit._trained_network
+    trained_network = CrossFit.trained_network
 
     def record(cross_fit: Any, number: int, recipe: Any, rows: Any, epochs: int) -> Any:
         recorded.append(rows.X.copy())
         return trained_network(cross_fit, number, recipe, rows, epochs)
 
-    monkeypatch.setattr(CrossFit, "_trained_network", record)
+    monkeypatch.setattr(CrossFit, "trained_network", record)
     return recorded
 
 
@@ -142,7 +142,7 @@ def test_ctrl_c_keeps_what_the_networks_of_a_first_fit_have_learned(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(CrossFit, "_trained_network", interrupt)
+    monkeypatch.setattr(CrossFit, "trained_network", interrupt)
     with pytest.raises(KeyboardInterrupt):
         regressor.fit(X, Y, groups=GROUPS)
     numpy.testing.assert_array_equal(regressor.predict(X), whole.predict(X))

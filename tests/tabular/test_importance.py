@@ -89,7 +89,7 @@ def test_nothing_is_measured_in_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_fit_keeps_and_measures_is_limited() -> None:
     X = RNG.normal(size=(1500, 300))
     model = TabularRegressor(**QUICK | {"max_iter": 1}).fit(X, X[:, 0])
-    samples = model.get_fitted_state().importances._samples
+    samples = model.get_fitted_state().importances.samples
     kept = sum(sample.X.size for sample in samples)
     assert kept <= importance.MAX_KEPT_NUMBERS
     assert sum(len(sample.X) for sample in samples) * 300 <= importance.MAX_PREDICTIONS
@@ -101,7 +101,7 @@ def test_a_short_limit_of_time_measures_fewer_rows(limit: float | None, rows: in
     """The limit leaves a few hundredths of itself to importances."""
     model = TabularRegressor(**QUICK | {"max_iter": 1}, time_limit=limit)
     model.fit(TABLE, NUMBERS, X_val=TABLE, y_val=NUMBERS)
-    samples = model.get_fitted_state().importances._samples
+    samples = model.get_fitted_state().importances.samples
     assert [len(sample.X) for sample in samples] == [rows, rows]
     assert model.feature_importances_.argmax() == 1
 
@@ -109,7 +109,7 @@ def test_a_short_limit_of_time_measures_fewer_rows(limit: float | None, rows: in
 def test_pickles_have_the_values_and_no_rows(regressor: TabularRegressor) -> None:
     fitted = TabularRegressor(**QUICK).fit(TABLE, NUMBERS)
     copied = pickle.loads(pickle.dumps(fitted))
-    assert not copied.get_fitted_state().importances._samples
+    assert not copied.get_fitted_state().importances.samples
     numpy.testing.assert_array_equal(copied.feature_importances_, regressor.feature_importances_)
 
 
@@ -160,10 +160,10 @@ def test_a_column_is_worth_what_whole_predictions_lose_without_it(
     """The loss of each shuffled table is that of the network on all inputs."""
     model = TabularRegressor(**QUICK | {"max_iter": 3} | settings).fit(TABLE, NUMBERS)
     fitted = model.get_fitted_state()
-    columns = fitted.importances._inputs_of_columns
+    columns = fitted.importances.inputs_of_columns
     rng = numpy.random.default_rng(0)
     rises, variances = numpy.zeros(4), numpy.zeros(4)
-    for sample in fitted.importances._samples:
+    for sample in fitted.importances.samples:
         step = sample.network.step_for(sample.X)
 
         def losses(X: numpy.ndarray, step: Any = step, Y: Any = sample.Y) -> numpy.ndarray:

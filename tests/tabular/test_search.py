@@ -28,6 +28,7 @@ from xpnet.tabular.ensemble.search import (
 )
 from xpnet.tabular.quality import QUALITIES, Rung
 from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.settings import TableSettings
 from xpnet.training import Callback, LabeledRows
 
 RNG = numpy.random.default_rng(0)
@@ -41,15 +42,34 @@ CASES = [(TabularClassifier, LABELS), (TabularRegressor, NUMBERS)]
 SMALL: dict[str, Any] = {"quality": 5, "members": 2, "max_iter": 2, "random_state": 0}
 
 
+class SettingsMade(Exception):
+    """Ends a fit once its settings are made."""
+
+
+def settings_of(model: Any) -> TableSettings:
+    """Return the settings that a fit makes of the parameters of a model."""
+    made: list[TableSettings] = []
+
+    def record(settings: TableSettings, *_: object) -> None:
+        made.append(settings)
+        raise SettingsMade
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SettingsMade):
+        patch.setattr("xpnet.tabular.base.encode_and_divide", record)
+        model.fit(TABLE, NUMBERS if is_regressor(model) else LABELS)
+    return made[0]
+
+
 def encoded(model: Any) -> tuple[Any, LabeledRows, recipe.Recipe]:
     """Return the fitted encoder, the encoded rows and the recipe of a model."""
     y = NUMBERS if is_regressor(model) else numpy.unique(LABELS, return_inverse=True)[1]
     encoder = model.new_encoder(0)
     X = encoder.fit_transform(TABLE, y)
     rows = LabeledRows(X, y[:, None] if is_regressor(model) else y)
+    settings = settings_of(model)
     outputs = 1 if is_regressor(model) else 2
     made = recipe.make_recipe(
-        model._settings(),
+        settings,
         encoder,
         DividedRows(rows, None),
         outputs=outputs,
@@ -57,7 +77,7 @@ def encoded(model: Any) -> tuple[Any, LabeledRows, recipe.Recipe]:
         started=0.0,
         watch=None,
     )
-    scales = FoldScales(model._settings(), encoder.encodings_, DividedRows(rows, None), 2, 1)
+    scales = FoldScales(settings, encoder.encodings_, DividedRows(rows, None), 2, 1)
     return encoder, rows, recipe.with_scales(made, scales.of_fold(0))
 
 
@@ -78,13 +98,13 @@ def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Record the setting and the fold of each network that is trained."""
     recorded = []
-    train_one = Ensemble._train_one
+    train_one = Ensemble.train_one
 
     def record(made: Ensemble, number: int) -> None:
         recorded.append(made.plans[number][1:])
         train_one(made, number)
 
-    monkeypatch.setattr(Ensemble, "_train_one", record)
+    monkeypatch.setattr(Ensemble, "train_one", record)
     return recorded
 
 
@@ -115,7 +135,7 @@ def test_factors_of_a_setting_leave_the_linear_baseline_as_it_is(setting: Any) -
 def test_settings_change_nothing_that_the_user_has_chosen(kind: Any) -> None:
     def titles(**parameters: Any) -> list[str]:
         model = kind(quality=5, **parameters)
-        return [setting.title for setting in usable_settings(model._settings(), encoded(model)[2])]
+        return [setting.title for setting in usable_settings(settings_of(model), encoded(model)[2])]
 
     bins, importances, dropout, steps = (setting.title for setting in SETTINGS)
     assert titles() == [bins, importances, dropout, steps]

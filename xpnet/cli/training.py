@@ -130,7 +130,7 @@ def _fit_and_measure(
             lines.log("fold", f"{number} of {settings.folds}")
         model = fit(division.training, settings)
         _check_losses(model)
-    return {} if current_ranks().rank else _measure(model, *division)
+    return {} if current_ranks().rank else measure(model, *division)
 
 
 def _trained_on(
@@ -200,7 +200,7 @@ def _check_losses(model: Tabular) -> None:
         )
 
 
-def _measure(model: object, training: TableRows, test: TableRows) -> dict[str, Scores]:
+def measure(model: object, training: TableRows, test: TableRows) -> dict[str, Scores]:
     """Return the scores of a model on both parts, and of the baseline."""
     opened = TableModel(model)
     scores: dict[str, Scores] = {}

@@ -155,7 +155,8 @@ class Importances:
     A pickle holds their values and no rows: it computes them. A model file holds them if they were
     asked for before.
 
-    samples : of all networks; inputs_of_columns : indices of the inputs that each column has
+    samples : of all networks; none after they are measured
+    inputs_of_columns : indices of the inputs that each column has
     shares : if they are known
     """
 
@@ -165,8 +166,8 @@ class Importances:
         inputs_of_columns: Sequence[numpy.ndarray] = (),
         shares: Shares | None = None,
     ) -> None:
-        self._samples = samples
-        self._inputs_of_columns = inputs_of_columns
+        self.samples: Sequence[Sample] = samples
+        self.inputs_of_columns: Sequence[numpy.ndarray] = inputs_of_columns
         self._shares = shares
         self._lock = Lock()
 
@@ -180,7 +181,7 @@ class Importances:
         with self._lock:
             if self._shares is None:
                 self._shares = self._compute()
-                self._samples = ()
+                self.samples = ()
             return self._shares
 
     @property
@@ -196,7 +197,7 @@ class Importances:
         """
         rng = numpy.random.default_rng(0)
         with one_thread:  # The products of few rows are small.
-            rises = [sample.rises(self._inputs_of_columns, rng) for sample in self._samples]
+            rises = [sample.rises(self.inputs_of_columns, rng) for sample in self.samples]
         mean = sum(of_rows.mean(axis=1) for of_rows in rises)
         variance = sum(of_rows.var(axis=1) / of_rows.shape[1] for of_rows in rises)
         errors = numpy.sqrt(variance)

@@ -113,7 +113,7 @@ class CrossFit:
         choices = self._choices_of_others(number)
         rows, validation = self.ensemble.shared_rows.of_network(number, recipe.input_scales)
         assert validation is not None
-        network = self._trained_network(number, recipe, rows, choices.epochs)
+        network = self.trained_network(number, recipe, rows, choices.epochs)
         outputs = network.backend.to_numpy(network.predict(validation.X))
         if OUTPUT_ACTIVATIONS[network.spec.loss] == "exp":
             outputs = outputs * numpy.exp(totals_of(network, rows).shift)
@@ -145,7 +145,7 @@ class CrossFit:
             penalty = float(numpy.median(penalties))
         return Choices(max(1, epochs), blend_weight, penalty)
 
-    def _trained_network(
+    def trained_network(
         self, number: int, recipe: Recipe, rows: LabeledRows, epochs: int
     ) -> Network:
         """Train a network for a number of epochs; it has the mean of their parameters.

@@ -207,7 +207,7 @@ class Ensemble:
         """Train the minimum number of networks, and more while there are unused epochs."""
         self.train_networks(range(minimum))
         while self._has_time_for_another(minimum):
-            self._train_one(len(self.trainings))
+            self.train_one(len(self.trainings))
 
     def train_networks(self, numbers: Iterable[int]) -> None:
         """Train the networks of some numbers.
@@ -219,7 +219,42 @@ class Ensemble:
                 self._train_in_threads(numbers)
             else:
                 for number in numbers:
-                    self._train_one(number)
+                    self.train_one(number)
+
+    def train_one(self, number: int) -> None:
+        """Train one network, within its part of the time that is left; none without time."""
+        if self._is_out_of_time:
+            return
+        recipe = self.recipe_of(number)
+        with self._changed:
+            begun = self._begun
+            self._begun += 1
+        rounds = -(-self.trainings_to_make // self.jobs) - begun // self.jobs
+        seconds = (self.recipe.deadline - time.monotonic()) / rounds
+        end = time.monotonic() + seconds
+        plan = self.plans[number]
+        fold = self.fold_of(plan)
+        rows, validation = self.shared_rows.of_network(fold, recipe.input_scales)
+        held = self._held_parts(plan, validation)
+        wide = None
+        if self.wide is not None:
+            wide = self.wide.of_network(fold, recipe.input_scales, refits=self._refits)
+        training = begin_training(
+            recipe, plan.seed, rows, validation, held=held, seconds=seconds, wide=wide
+        )
+        self.trainings[number] = training  # From now on an interruption finds it there.
+        watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
+        cancel = CancelTogether(self.cancelled)
+        train_network(
+            training, recipe, rows, validation, callbacks=[cancel, *watchers], resume_from=state
+        )
+        measure_totals(
+            training, rows, validation if isinstance(self.validation, Sequence) else None
+        )
+        seconds = end - time.monotonic()
+        if self._refits and training.best_epoch and seconds > training.network.history.seconds[-1]:
+            all_rows = self.shared_rows.all_rows(recipe.input_scales)
+            refit_network(training, recipe, all_rows, seconds=seconds, callbacks=[cancel])
 
     def recipe_of(self, number: int) -> Recipe:
         """Return the recipe of a network."""
@@ -357,7 +392,7 @@ class Ensemble:
                 raise Cancelled
             self._under_way += 1
         try:
-            self._train_one(number)
+            self.train_one(number)
         finally:
             with self._changed:
                 self._under_way -= 1
@@ -377,41 +412,6 @@ class Ensemble:
         predict.
         """
         return time.monotonic() >= self.recipe.deadline and self.whole_epochs
-
-    def _train_one(self, number: int) -> None:
-        """Train one network, within its part of the time that is left; none without time."""
-        if self._is_out_of_time:
-            return
-        recipe = self.recipe_of(number)
-        with self._changed:
-            begun = self._begun
-            self._begun += 1
-        rounds = -(-self.trainings_to_make // self.jobs) - begun // self.jobs
-        seconds = (self.recipe.deadline - time.monotonic()) / rounds
-        end = time.monotonic() + seconds
-        plan = self.plans[number]
-        fold = self.fold_of(plan)
-        rows, validation = self.shared_rows.of_network(fold, recipe.input_scales)
-        held = self._held_parts(plan, validation)
-        wide = None
-        if self.wide is not None:
-            wide = self.wide.of_network(fold, recipe.input_scales, refits=self._refits)
-        training = begin_training(
-            recipe, plan.seed, rows, validation, held=held, seconds=seconds, wide=wide
-        )
-        self.trainings[number] = training  # From now on an interruption finds it there.
-        watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
-        cancel = CancelTogether(self.cancelled)
-        train_network(
-            training, recipe, rows, validation, callbacks=[cancel, *watchers], resume_from=state
-        )
-        measure_totals(
-            training, rows, validation if isinstance(self.validation, Sequence) else None
-        )
-        seconds = end - time.monotonic()
-        if self._refits and training.best_epoch and seconds > training.network.history.seconds[-1]:
-            all_rows = self.shared_rows.all_rows(recipe.input_scales)
-            refit_network(training, recipe, all_rows, seconds=seconds, callbacks=[cancel])
 
     def _fit_wide(self) -> WideBaseline | None:
         """Fit linear models to a table with more numbers than rows; None for another."""
