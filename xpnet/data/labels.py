@@ -100,6 +100,8 @@ def _from_texts(
 
     Raises DataFileError for text that is no number of the format.
     """
+    if types.is_null(column.type):  # Arrow joins no dictionaries of this type
+        column = column.cast(pyarrow.string())
     encoded = column if types.is_dictionary(column.type) else column.dictionary_encode()
     encoded = encoded.unify_dictionaries().combine_chunks()
     dictionary = [*encoded.dictionary.to_pylist(), None]
