@@ -100,18 +100,75 @@ def test_what_is_shown_of_a_training_may_change(begun: Run, begins: str, ends: s
             np.testing.assert_array_equal(values, same.values()[name])
 
 
-@pytest.mark.parametrize(("target", "is_refused"), [("y", False), ("label", True)])
-def test_the_default_precision_is_fp32_for_numbers_alone(
-    begun: Run, target: str, *, is_refused: bool
+@pytest.mark.parametrize(
+    ("target", "options", "is_refused"),
+    [
+        ("y", (), False),
+        ("label", (), True),
+        ("label", ("--ordered", "low,high"), False),
+        ("label", ("--dtype", "float64"), False),
+    ],
+)
+def test_only_trainings_for_classes_without_order_round_by_default(
+    begun: Run, target: str, options: tuple[str, ...], *, is_refused: bool
 ) -> None:
-    """Trainings for classes round factors by default where a processor gains by it."""
     frame = pd.read_csv("d.csv").drop(columns="w")
     frame["label"] = np.where(frame.y > 0, "high", "low")
     frame[["a", "b", target]].to_csv("e.csv", index=False)
-    options = ["train", "e.csv", "--target", target, *TRAIN[4:-1], "precise"]
-    begun(*options)
-    said = begun(*options, "--resume", "--precision", "fp32", code=int(is_refused)).stderr
+    command = ["train", "e.csv", "--target", target, *options, *TRAIN[4:-1], "precise"]
+    begun(*command)
+    said = begun(*command, "--resume", "--precision", "fp32", code=int(is_refused)).stderr
     assert ("a run with --precision auto; got fp32" in said) is is_refused
+
+
+def test_ordered_classes_resume_from_a_checkpoint_that_says_auto(
+    begun: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions said so of all classes."""
+    frame = pd.read_csv("d.csv").drop(columns="w")
+    frame["y"] = np.where(frame.y > 0, "high", "low")
+    frame.to_csv("e.csv", index=False)
+    command = ["train", "e.csv", *TRAIN[2:-1], "earlier", "--ordered", "low,high"]
+    state = SameRun.state
+    with monkeypatch.context() as patched:
+        patched.setattr(SameRun, "state", lambda own: state(own) | {"precision": "auto"})
+        begun(*command)
+    begun(*command, "--resume")
+    begun(*command, "--resume", "--precision", "fp32")
+    said = begun(*command, "--resume", "--precision", "bf16", code=1).stderr
+    assert "a run with --precision fp32; got bf16" in said
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        ("--task", "regress"),
+        ("--loss", "squared_error"),
+        ("--text-features", "off"),
+        ("--unreadable", "error"),
+        ("--model", "mlp", "--hidden", "100", "--members", "1", "--dropout", "0"),
+        ("--model", "linear", "--lr", "0.02"),
+    ],
+    ids=lambda named: named[-2],
+)
+def test_the_default_of_an_option_may_be_named_or_left_out(
+    begun: Run, named: tuple[str, ...]
+) -> None:
+    kind = named[:2] if named[0] == "--model" else ()
+    quality = () if kind else ("--quality", "1")
+    unnamed = ["train", "d.csv", "--target", "y", *kind, *quality, "--epochs", "1"]
+    with_names = [*unnamed, *named[len(kind) :]]
+    for number, commands in enumerate([(unnamed, with_names), (with_names, unnamed)]):
+        for options, resume in zip(commands, ((), ("--resume",)), strict=True):
+            begun(*options, "--checkpoint-dir", f"default-{number}", *resume)
+
+
+def test_the_default_quality_may_be_named(begun: Run) -> None:
+    command = ["train", "d.csv", "--target", "y", "--epochs", "1", "--checkpoint-dir", "third"]
+    begun(*command)
+    begun(*command, "--resume", "--quality", "3")
+    said = begun(*command, "--resume", "--quality", "2", code=1).stderr
+    assert "a run with --quality by default; got 2" in said
 
 
 def test_weights_of_classes_are_compared_digit_by_digit(begun: Run) -> None:

@@ -18,6 +18,9 @@ from xpnet.training import Callback, TrainingState
 FINGERPRINT_BLOCKS = 64
 """Maximum blocks of a table that show whether a run is resumed with the same rows."""
 
+BY_DEFAULT = "by default"
+"""What stands in checkpoints and messages for an option that the user has left out."""
+
 REMEDY = "Give data and options as before, or choose another --checkpoint-dir."
 
 
@@ -25,9 +28,12 @@ class SameRun(Callback):
     """Keeps rows, columns and options of a training in checkpoints, and resumes with no others.
 
     rows : that are trained on
+    defaults : the values of options that the user leaves out, by name; None for no single value
     """
 
-    def __init__(self, rows: TableRows, settings: TrainSettings) -> None:
+    def __init__(
+        self, rows: TableRows, settings: TrainSettings, defaults: Mapping[str, object]
+    ) -> None:
         blocks = range(0, rows.frame.blocks, -(-rows.frame.blocks // FINGERPRINT_BLOCKS))
         values = [joblib.hash(table.to_pydict()) for table in rows.tables(blocks)]
         further = [rows.links.groups, rows.links.time]
@@ -38,7 +44,11 @@ class SameRun(Callback):
         self.fingerprint: str = joblib.hash([rows.chosen, rows.y, values, rows.weight, *further])
         self.columns: list[str] = list(rows.features)  # a hash of a dict ignores its order
         self.options: dict[str, str] = _options_of(settings)
-        self.precision: str = _precision_of(rows)
+        self.defaults: Mapping[str, object] = defaults
+        self.may_round: bool = _may_round(rows, settings)
+        self.precision: str = get_precision()
+        if self.may_round and not is_precision_set():
+            self.precision = "auto"
         count = len(rows) if rows.weight is None else numpy.count_nonzero(rows.weight)
         self.is_large: bool = has_large_size(int(count), len(rows.features))
 
@@ -72,8 +82,9 @@ class SameRun(Callback):
                 "The checkpoints belong to a run of an earlier version, which encoded the columns "
                 "in another way. Choose another --checkpoint-dir."
             )
-        # Checkpoints of earlier versions do not tell fp32 from the default for classes.
-        _check_option("precision", state.get("precision", self.precision), self.precision)
+        if self.may_round:
+            # Checkpoints of earlier versions do not tell fp32 from the default for classes.
+            _check_option("precision", state.get("precision", self.precision), self.precision)
         options = state.get("options")
         if isinstance(options, dict):
             self._check_options(options)
@@ -96,14 +107,19 @@ class SameRun(Callback):
 
     def _check_options(self, before: Mapping[str, str]) -> None:
         """Raise XpnetError for an option with another value than before."""
-        defaults = _options_of(TrainSettings(data=""))  # an option that was not known then
+        unset = _options_of(TrainSettings(data=""))  # an option that was not known then
         for name, value in self.options.items():
-            _check_option(name, before.get(name, defaults[name]), value)
+            default = _shown(self.defaults.get(name))
+            _check_option(name, before.get(name, unset[name]), value, default)
 
 
-def _check_option(name: str, before: object, value: str) -> None:
-    """Raise XpnetError for an option whose value differs from the one before."""
-    if value != before:
+def _check_option(name: str, before: object, value: str, default: str = BY_DEFAULT) -> None:
+    """Raise XpnetError for an option whose value differs from the one before.
+
+    default : the value of an option that the user leaves out
+    """
+    set_before, set_now = (default if text == BY_DEFAULT else text for text in (before, value))
+    if set_before != set_now:
         raise XpnetError(
             f"The checkpoints belong to a run with {option_name(name)} {before}; got {value}. "
             f"{REMEDY}"
@@ -124,7 +140,7 @@ def _options_of(settings: TrainSettings) -> dict[str, str]:
 def _shown(value: object) -> str:
     """Return the value of an option as a message shows it."""
     if value is None:
-        return "by default"
+        return BY_DEFAULT
     if isinstance(value, dict) and all(isinstance(values, tuple) for values in value.values()):
         own = {column: "|".join(values) for column, values in sorted(value.items())}
         return ",".join([*value.get("", ()), *(f"{k}={v}" for k, v in own.items() if k)]) or "none"
@@ -141,7 +157,10 @@ def _digits_of(number: float) -> str:
     return text if float(text) == number else repr(number)
 
 
-def _precision_of(rows: TableRows) -> str:
-    """Return the precision of products in a training on rows; its default rounds for classes."""
-    is_rounded_by_default = rows.classes is not None and not is_precision_set()
-    return "auto" if is_rounded_by_default else get_precision()
+def _may_round(rows: TableRows, settings: TrainSettings) -> bool:
+    """Return whether a training on rows rounds factors of products where no option says so.
+
+    Trainings for classes do, but for ordered ones, whose loss is another.
+    """
+    has_classes = rows.classes is not None and settings.ordered is None
+    return has_classes and settings.dtype == "float32"

@@ -227,6 +227,13 @@ def build(settings: TrainSettings, columns: Sequence[str] = (), *, classify: boo
     return model.set_params(**{name: value for name, value in options.items() if value is not None})
 
 
+def _defaults_of(kind: str, *, classify: bool) -> dict[str, object]:
+    """Return the values of options that the user leaves out, by name. kind : of the model"""
+    parameters = build(TrainSettings(data="", model=kind), classify=classify).get_params(deep=False)
+    defaults = {PARAMETER_OPTIONS.get(name, name): value for name, value in parameters.items()}
+    return defaults | {"task": "classify" if classify else "regress"}
+
+
 def fit(rows: TableRows, settings: TrainSettings) -> Tabular:
     """Return the estimator fitted on rows."""
     classes = rows.classes
@@ -235,7 +242,10 @@ def fit(rows: TableRows, settings: TrainSettings) -> Tabular:
         model.set_params(class_weight=_weights_by_class(settings.class_weight, classes))
     if classes is not None and settings.ordered is not None:
         model.set_params(ordered=classes.tolist())
-    same_run = None if settings.checkpoint_dir is None else SameRun(rows, settings)
+    same_run = None
+    if settings.checkpoint_dir is not None:
+        defaults = _defaults_of(settings.model, classify=classes is not None)
+        same_run = SameRun(rows, settings, defaults)
     model.watch(lambda number: _callbacks(settings, same_run, number))
     model.set_params(verbose=0 if settings.quiet else 1 + settings.verbose)
     # A loss that overflows is reported once, after the training.
