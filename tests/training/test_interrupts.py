@@ -3,9 +3,11 @@
 import signal
 import threading
 
+import numpy as np
 import pytest
 
-from xpnet.training import Interrupts
+import xpnet
+from xpnet.training import Callback, Interrupts
 
 
 def press():
@@ -67,3 +69,22 @@ def test_a_choice_of_the_user_stays(handler):
         assert signal.getsignal(signal.SIGINT) == handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("transactional", [True, False])
+def test_ctrl_c_waits_for_the_end_of_transactional_callbacks_alone(transactional):
+    calls = []
+
+    class Pressing(Callback):
+        def epoch_end(self, training):
+            calls.append("begins")
+            press()
+            calls.append("goes on")
+
+    callback = Pressing()
+    callback.transactional = transactional
+    net = xpnet.LogisticRegression(2, 2, backend="numpy")
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(np.eye(2), np.array([0, 1]), epochs=5, callbacks=[callback])
+    assert calls == (["begins", "goes on"] if transactional else ["begins"])
+    assert net.history.epochs == 1

@@ -54,7 +54,7 @@ FALLING_TWICE = [4.0, 3.0, 3.5, 3.25, 3.75, 2.0, 9.0, 9.0]
 )
 def test_the_training_ends_after_so_many_epochs_without_a_fall(patience, epochs, best, best_epoch):
     stopping = EarlyStopping(patience, tol=0.0)
-    assert stopping.best == inf and stopping.best_state is None
+    assert stopping.best == inf and stopping.best_state is None and stopping.waited == 0
     assert trained([stopping], FALLING_TWICE) == (epochs, best_epoch)
     assert stopping.best == best
     assert stopping.waited == epochs - best_epoch
@@ -133,10 +133,10 @@ def test_early_stopping_goes_on_with_what_it_counted():
     part = keep.kept.callbacks["EarlyStopping"]
     assert (part["best"], part["waited"]) == (3.0, 1)
     assert part["best_state"]["params"]["b1"][0] == 2
-    stopping = EarlyStopping(3)
+    stopping = EarlyStopping(4)
     epochs, bias = trained([stopping], [3.5] * 6, resume_from=keep.kept)
-    assert (epochs, bias) == (5, 2)
-    assert (stopping.best, stopping.waited) == (3.0, 3)
+    assert (epochs, bias) == (6, 2)  # three more, whose last bias is 3
+    assert (stopping.best, stopping.waited) == (3.0, 4)
 
 
 class Clock:

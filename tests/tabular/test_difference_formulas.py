@@ -1,0 +1,275 @@
+"""What the audition of differences computes, by plain loops."""
+
+from typing import Any
+
+import numpy
+import pytest
+
+from xpnet.tabular.encodings.differences import audition, units
+from xpnet.tabular.encodings.differences.audition import Audition, Candidate, ColumnValues
+from xpnet.tabular.encodings.differences.units import Unit, alike_pairs, are_clock_numbers, in_unit
+
+NUMBER = Unit(False, "", False, 0.0)
+CLOCK = Unit(False, "", True, 1440.0)
+RNG = numpy.random.default_rng(5)
+X = RNG.normal(size=(3, 60))
+X[1, ::7] = numpy.nan
+X[2] = X[2].round(1)
+
+
+def test_counts_and_quantiles_of_columns_with_gaps() -> None:
+    values = ColumnValues(numpy.vstack([X, numpy.full(60, numpy.nan)]))
+    numpy.testing.assert_array_equal(values.present, [60, 51, 60, 0])
+    different = [len(set(x[~numpy.isnan(x)])) for x in X]
+    numpy.testing.assert_array_equal(values.different_values(), [*different, 0])
+    levels = numpy.array([0.0, 0.1, 0.33, 0.5, 1.0])
+    expected = numpy.nanquantile(X, levels, axis=1).T
+    numpy.testing.assert_allclose(values.quantiles(levels)[:3], expected, rtol=1e-12)
+    assert numpy.isnan(values.quantiles(levels)[3]).all()
+
+
+def test_bins_between_quantiles() -> None:
+    for x in X:
+        bins = audition._bins(x, 8)
+        present = x[~numpy.isnan(x)]
+        edges = sorted(set(numpy.quantile(present, numpy.arange(1, 8) / 8)))
+        for number, bin_ in zip(x, bins, strict=True):
+            if numpy.isnan(number):
+                assert bin_ == len(edges) + 1
+            else:
+                assert bin_ == sum(number >= edge for edge in edges)
+    values = ColumnValues(X)
+    assert values.bins(1) is values.bins(1)
+    numpy.testing.assert_array_equal(values.bins(1), audition._bins(X[1], 32))
+
+
+@pytest.mark.parametrize("columns", [[0, 2], [0, 1, 2]])
+def test_bins_of_equal_widths(columns: list[int]) -> None:
+    x = numpy.vstack([X[columns], numpy.full(60, 7.0)])
+    bins = audition._equal_bins(x.copy())
+    for numbers, of_number in zip(x, bins, strict=True):
+        mean, spread = numpy.nanmean(numbers), numpy.nanstd(numbers)
+        for number, bin_ in zip(numbers, of_number, strict=True):
+            if numpy.isnan(number):
+                assert bin_ == 16
+            else:
+                place = 8 + 4 * (number - mean) / spread if spread else 8.0
+                assert bin_ == min(max(int(numpy.floor(place)), 0), 15)
+
+
+def test_terms_of_piecewise_linear_functions() -> None:
+    values = ColumnValues(X[:2])
+    design = audition._pieces(values, 3)
+    assert design.shape == (1 + 3 + 3 + 1, 60)
+    numpy.testing.assert_array_equal(design[0], 1.0)
+    numpy.testing.assert_array_equal(design[7], numpy.isnan(X[1]))
+    for column, rows in ((0, design[1:4]), (1, design[4:7])):
+        edges = numpy.nanquantile(X[column], [0, 1 / 3, 2 / 3, 1])
+        filled = numpy.where(numpy.isnan(X[column]), edges[0], X[column])
+        for k in range(3):
+            piece = (filled - edges[k]) / (edges[k + 1] - edges[k])
+            numpy.testing.assert_allclose(rows[k], piece.clip(0, 1), atol=1e-12)
+    constant = ColumnValues(numpy.full((1, 9), 3.0))
+    assert audition._pieces(constant, 4).shape == (1, 9)  # no bin has a width
+
+
+def test_sums_and_means_of_bins() -> None:
+    Y = RNG.normal(size=(7, 2))
+    bins = numpy.array([0, 2, 2, 0, 4, 2, 4])
+    sums = audition._sums(Y, bins, 6)
+    means = audition._means(Y, bins)
+    assert sums.shape == (6, 2) and means.shape == (5, 2)
+    for k in range(5):
+        own = Y[bins == k]
+        numpy.testing.assert_allclose(sums[k], own.sum(axis=0), atol=1e-12)
+        expected = own.mean(axis=0) if len(own) else numpy.zeros(2)
+        numpy.testing.assert_allclose(means[k], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("targets", [1, 3])
+@pytest.mark.parametrize("terms", [0, 9])
+def test_what_bins_explain_beyond_chance(targets: int, terms: int) -> None:
+    residuals = RNG.normal(size=(200, targets))
+    bins = RNG.integers(0, 5, size=(4, 200))
+    bins[3] = 2  # a single bin explains nothing
+    effects = Audition(ColumnValues(X), residuals, terms)._effects(residuals, bins)
+    covariance = residuals.T @ residuals / 200 / ((200 - terms - 64) / 200)
+    trace, norm = numpy.trace(covariance), numpy.sqrt((covariance**2).sum())
+    for k in range(4):
+        explained = sum(
+            (residuals[bins[k] == b].sum(axis=0) ** 2).sum() / (bins[k] == b).sum()
+            for b in {*bins[k].tolist()}
+        )
+        free = max(len({*bins[k].tolist()}) - 1, 1)
+        excess = explained - free * trace
+        assert effects.deviations[k] == pytest.approx(excess / (numpy.sqrt(2 * free) * norm))
+        assert effects.explained[k] == pytest.approx(excess / (trace * 200))
+
+
+def test_residuals_of_zero_have_no_effect() -> None:
+    zeros = numpy.zeros((50, 1))
+    effects = Audition(ColumnValues(X), zeros, 0)._effects(zeros, numpy.zeros((2, 50), int))
+    numpy.testing.assert_array_equal(effects.deviations, [0, 0])
+    numpy.testing.assert_array_equal(effects.explained, [0, 0])
+
+
+def test_an_audition_begins_with_what_single_columns_do_not_explain() -> None:
+    x = RNG.normal(size=(2, 400))
+    Y = numpy.column_stack([x[0] * x[1], RNG.normal(size=400)])
+    begun = Audition.begun(ColumnValues(x), Y)
+    count = (400 // 8) // 2  # bins of each column, at most 16
+    design = audition._pieces(ColumnValues(x), min(count, 16)).T
+    assert begun.terms == design.shape[1] == 33
+    penalty = 1e-8 * 400 * numpy.eye(design.shape[1])
+    weights = numpy.linalg.solve(design.T @ design + penalty, design.T @ Y)
+    numpy.testing.assert_allclose(begun.residuals, Y - design @ weights, atol=1e-7)
+    numpy.testing.assert_allclose(begun.residuals.mean(axis=0), 0, atol=1e-12)
+    few = Audition.begun(ColumnValues(x[:, :24]), Y[:24])
+    assert few.terms == 3  # one piece of each column, and the constant
+
+
+def test_what_a_difference_explains_is_removed() -> None:
+    x, residuals = RNG.normal(size=300), RNG.normal(size=(300, 2))
+    before = Audition(ColumnValues(X), residuals, 5)
+    after = before.without(x)
+    assert after.terms == 5 + 16
+    bins = audition._bins(x, 16)
+    for k in range(16):
+        own = bins == k
+        expected = residuals[own] - residuals[own].mean(axis=0)
+        numpy.testing.assert_allclose(after.residuals[own], expected, atol=1e-12)
+
+
+def test_the_functions_of_both_columns_are_fitted_by_turns() -> None:
+    x = RNG.normal(size=(2, 500))
+    x[1] += x[0]
+    residuals = RNG.normal(size=(500, 1)) + x[0][:, None]
+    values = ColumnValues(x)
+    found = Audition(values, residuals, 0)._beyond(Candidate(0, 1, 0.0))
+    first, second = values.bins(0), values.bins(1)
+    of_first, of_second = numpy.zeros(33), numpy.zeros(33)
+    for _ in range(3):
+        for k in range(33):
+            own = first == k
+            of_first[k] = (residuals[own, 0] - of_second[second[own]]).mean() if own.any() else 0
+        for k in range(33):
+            own = second == k
+            of_second[k] = (residuals[own, 0] - of_first[first[own]]).mean() if own.any() else 0
+    expected = residuals[:, 0] - of_first[first] - of_second[second]
+    numpy.testing.assert_allclose(found[:, 0], expected, atol=1e-10)
+
+
+def test_differences_of_some_rows_and_of_units_that_begin_again() -> None:
+    x = numpy.array([[10.0, 1430.0, 700.0, 0.0], [1430.0, 10.0, 0.0, 720.0]])
+    values = ColumnValues(x)
+    pairs = [Candidate(0, 1, 0.0), Candidate(0, 1, 1440.0), Candidate(1, 0, 0.0)]
+    numpy.testing.assert_array_equal(
+        values.differences(pairs),
+        [[-1420, 1420, 700, -720], [20, -20, 700, -720], [1420, -1420, -700, 720]],
+    )
+    numpy.testing.assert_array_equal(values.differences(pairs[1:2], 2), [[20, 700]])
+    whole = values.equal_bins(pairs[:2], 1)
+    numpy.testing.assert_array_equal(whole, audition._equal_bins(values.differences(pairs[:2])))
+    numpy.testing.assert_array_equal(values.equal_bins(pairs[::-1][1:], 1), whole[::-1])
+    numpy.testing.assert_array_equal(
+        values.equal_bins(pairs[:1], 2), audition._equal_bins(values.differences(pairs[:1], 2))
+    )
+
+
+def with_rule(rule: Any, rows: int = 600) -> tuple[Audition, list[Candidate]]:
+    """An audition of three columns whose target follows a rule, and all pairs of columns."""
+    rng = numpy.random.default_rng(1)
+    x = rng.normal(size=(3, rows))
+    y = rule(x) + 0.1 * rng.normal(size=rows)
+    pairs = [Candidate(0, 1, 0.0), Candidate(0, 2, 0.0), Candidate(1, 2, 0.0)]
+    return Audition.begun(ColumnValues(x), y[:, None]), pairs
+
+
+def test_the_difference_that_explains_most_is_the_best() -> None:
+    begun, pairs = with_rule(lambda x: numpy.sign(x[0] - x[2]))
+    for found in (begun.screened(pairs), begun.screened(pairs[::-1])):
+        best = begun.best(found)
+        assert best is not None
+        assert best.candidate == Candidate(0, 2, 0.0)
+        numpy.testing.assert_array_equal(best.x, begun.values.x[0] - begun.values.x[2])
+        assert 0.3 < best.explained < 1.0
+    assert begun.best([]) is None
+    assert Candidate(0, 2, 0.0) in begun.screened_once(pairs)
+
+
+@pytest.mark.parametrize(
+    "rule", [lambda x: x[0] * x[2], lambda x: numpy.sign(x[0] + x[2]), lambda x: 0 * x[0]]
+)
+def test_products_sums_and_noise_have_no_best_difference(rule: Any) -> None:
+    begun, pairs = with_rule(rule)
+    assert begun.best(begun.screened(pairs)) is None
+
+
+def columns_of(*ranges: tuple[float, float], rows: int = 100) -> ColumnValues:
+    """Columns of different numbers from one value to another."""
+    return ColumnValues(numpy.array([numpy.linspace(*limits, rows) for limits in ranges]))
+
+
+def test_pairs_of_similar_ranges_the_most_similar_first() -> None:
+    values = columns_of((0, 1), (0, 1.2), (0.1, 1.1), (5, 6))
+    pairs = alike_pairs(values, [NUMBER] * 4)
+    low = [0.1 * a + 0.9 * b for b, a in ((0, 1), (0, 1.2), (0.1, 1.1))]
+    high = [0.9 * a + 0.1 * b for b, a in ((0, 1), (0, 1.2), (0.1, 1.1))]
+
+    def overlap(i: int, j: int) -> float:
+        common = min(high[i], high[j]) - max(low[i], low[j])
+        return common / (max(high[i], high[j]) - min(low[i], low[j]))
+
+    expected = sorted([(0, 1), (0, 2), (1, 2)], key=lambda pair: -overlap(*pair))
+    assert [(one.first, one.second) for one in pairs] == expected
+    assert {one.period for one in pairs} == {0.0}
+
+
+@pytest.mark.parametrize(("shift", "count"), [(0.26, 1), (0.27, 0)])
+def test_half_of_two_ranges_must_be_common(shift: float, count: int) -> None:
+    """Central ranges of 0.8 have (0.8 - shift) / (0.8 + shift) in common: a half for 0.2667."""
+    values = columns_of((0, 1), (shift, 1 + shift))
+    assert len(alike_pairs(values, [NUMBER] * 2)) == count
+
+
+def test_few_rows_few_values_and_other_units_make_no_pairs(monkeypatch: Any) -> None:
+    assert len(alike_pairs(columns_of((0, 1), (0, 1), rows=100), [NUMBER] * 2)) == 1
+    assert not alike_pairs(columns_of((0, 1), (0, 1), rows=99), [NUMBER] * 2)
+    for different, count in ((4, 0), (5, 1)):
+        x = numpy.tile(numpy.arange(120) % different, (2, 1)).astype(float)
+        assert len(alike_pairs(ColumnValues(x), [NUMBER] * 2)) == count
+    values = columns_of((0, 1), (0, 1), (0, 1), (0, 1))
+    pairs = alike_pairs(values, [NUMBER, CLOCK, NUMBER, CLOCK])
+    assert pairs == [Candidate(0, 2, 0.0), Candidate(1, 3, 1440.0)]
+    monkeypatch.setattr(units, "MAX_PAIRS", 1)
+    assert alike_pairs(values, [NUMBER, CLOCK, NUMBER, CLOCK]) == [Candidate(0, 2, 0.0)]
+
+
+HOURLY = [100.0 * hour + minute for hour in range(10) for minute in (0, 30)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "are_clock"),
+    [
+        (HOURLY, True),
+        (HOURLY[:-1], False),  # 19 different numbers
+        ([*HOURLY, 2400.0], True),
+        ([*HOURLY, 2401.0], False),
+        ([*HOURLY, 59.0], True),
+        ([*HOURLY, 60.0], False),
+        ([*HOURLY, numpy.nan], True),
+        ([*HOURLY, -1.0], False),
+        ([*HOURLY, 0.5], False),
+        ([100.0 * hour + minute for hour in range(2) for minute in range(30)], False),
+        ([100.0 * hour + minute for hour in range(3) for minute in range(7)], True),
+        ([100.0 * hour for hour in range(24)], False),
+    ],
+)
+def test_clock_times_as_numbers(numbers: list[float], are_clock: bool) -> None:
+    assert are_clock_numbers(numpy.array(numbers)) is are_clock
+
+
+def test_columns_in_their_units() -> None:
+    x = numpy.array([1730.0, numpy.inf, numpy.nan, 5.0])
+    numpy.testing.assert_array_equal(in_unit(x, NUMBER), [1730, numpy.nan, numpy.nan, 5])
+    numpy.testing.assert_array_equal(in_unit(x, CLOCK), [1050, numpy.nan, numpy.nan, 5])
