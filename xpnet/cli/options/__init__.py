@@ -2,6 +2,7 @@
 
 ``values``  types of the values of options
 ``files``   files and folders that options name
+``checks``  which options of ``train`` contradict each other or have no effect
 """
 
 from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xpnet.errors import did_you_mean
+from xpnet.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:  # click's classes take the type of their values since 8.2
     Choice = click.Choice[str]
@@ -180,3 +180,16 @@ def one_mark(ctx: click.Context, param: click.Parameter, value: str | None) -> s
             f"a mark must be one ASCII character, or tab; got {value!r}.", ctx, param
         )
     return mark
+
+
+def date_format(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a format of dates; fail for one that ``datetime.strptime`` does not take."""
+    if value is None:
+        return None
+    from xpnet.data.cells.dates import check_date_format
+
+    try:
+        check_date_format(value, "--date-format")
+    except InputError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+    return value
