@@ -273,3 +273,100 @@ def test_columns_in_their_units() -> None:
     x = numpy.array([1730.0, numpy.inf, numpy.nan, 5.0])
     numpy.testing.assert_array_equal(in_unit(x, NUMBER), [1730, numpy.nan, numpy.nan, 5])
     numpy.testing.assert_array_equal(in_unit(x, CLOCK), [1050, numpy.nan, numpy.nan, 5])
+
+
+class GivenEffects(Audition):
+    """An audition in which effects are given by the differences' first rows."""
+
+    def _effect(self, residuals: numpy.ndarray, x: numpy.ndarray) -> Any:
+        return audition._Effect(float(x[0]), float(x[1]))
+
+
+@pytest.mark.parametrize(
+    ("difference", "of_sum", "passes"),
+    [
+        ((9.0, 0.02), (0.0, 0.0), True),
+        ((8.9, 0.5), (0.0, 0.0), False),
+        ((90.0, 0.0195), (0.0, 0.0), False),
+        ((20.0, 0.5), (11.0, 0.1), True),
+        ((20.0, 0.5), (11.1, 0.1), False),  # by fewer than nine deviations more than the sum
+        ((90.0, 0.5), (11.0, 0.25), True),
+        ((90.0, 0.5), (11.0, 0.26), False),  # by less than twice as much as the sum
+    ],
+)
+def test_what_a_difference_must_explain(
+    difference: tuple[float, float], of_sum: tuple[float, float], passes: bool
+) -> None:
+    both = numpy.array([difference, of_sum])
+    x = numpy.zeros((2, 60))
+    x[:, :2] = (both[0] + both[1]) / 2, (both[1] - both[0]) / 2
+    begun = GivenEffects(ColumnValues(x), numpy.zeros((60, 1)), 0)
+    passed = begun._passed(Candidate(0, 1, 0.0))
+    assert (passed is not None) == passes
+    if passed is not None:
+        assert passed.explained == pytest.approx(difference[1])
+
+
+class GivenPassed(Audition):
+    """An audition in which each candidate explains the share that its period says."""
+
+    examined: list[int]
+
+    def _passed(self, candidate: Candidate) -> Any:
+        self.examined.append(candidate.first)
+        return audition._Best(candidate, numpy.zeros(1), candidate.period)
+
+
+@pytest.mark.parametrize(
+    ("screened", "examined", "best"),
+    [
+        ([(0, 3.0, 0.4, 0.1), (1, 2.9, 0.9, 0.9)], [0], 0),  # the second is too near to chance
+        ([(0, 9.0, 0.4, 0.4), (1, 9.0, 0.2, 0.5)], [0, 1], 1),
+        ([(0, 9.0, 0.4, 0.4), (1, 9.0, 0.19, 0.5)], [0], 0),  # less than half of the best
+        ([(0, 9.0, 0.3, 0.4), (1, 9.0, 0.4, 0.4)], [1, 0], 1),
+    ],
+)
+def test_candidates_are_examined_from_the_most_promising_on(
+    screened: list[tuple[int, float, float, float]], examined: list[int], best: int
+) -> None:
+    """screened : number of a candidate, deviations, share by equal bins, share by quantiles."""
+    begun = GivenPassed(ColumnValues(X), numpy.zeros((60, 1)), 0)
+    object.__setattr__(begun, "examined", [])
+    found = begun.best(
+        [
+            audition._Screened(Candidate(number, 9, share), deviations, explained)
+            for number, deviations, explained, share in screened
+        ]
+    )
+    assert begun.examined == examined
+    assert found is not None and found.candidate.first == best
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_pairs_are_screened_some_at_a_time(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    begun, pairs = with_rule(lambda x: numpy.sign(x[0] - x[2]))
+    whole = begun.screened(pairs)
+    effects = begun._effects(begun.residuals, begun.values.equal_bins(pairs, 1))
+    expected = [
+        pair
+        for pair, deviations in zip(pairs, effects.deviations, strict=True)
+        if deviations >= 0.5
+    ]
+    assert [one.candidate for one in whole] == expected
+    monkeypatch.setattr(audition, "MAX_NUMBERS_AT_ONCE", at_once * 600)
+    assert begun.screened(pairs) == whole
+
+
+@pytest.mark.parametrize(("rows", "targets", "step"), [(4095, 1, 1), (4096, 1, 2), (6144, 1, 3)])
+def test_many_rows_are_screened_by_some_of_them(rows: int, targets: int, step: int) -> None:
+    rng = numpy.random.default_rng(0)
+    steps = []
+
+    class Noting(Audition):
+        def screened(self, candidates: Any, step: int = 1) -> Any:
+            steps.append(step)
+            return []
+
+    residuals = rng.normal(size=(rows, targets))
+    Noting(ColumnValues(numpy.zeros((1, rows))), residuals, 0).screened_once([])
+    assert steps == [step]

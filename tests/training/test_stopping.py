@@ -194,3 +194,9 @@ def test_a_loaded_limit_knows_that_it_was_reached():
     limit.load_state({"seconds": 7.0, "reached": True})
     assert limit.reached is True
     assert 7.0 <= limit.state()["seconds"] < 60.0
+
+
+def test_a_run_that_has_made_its_epochs_makes_no_more():
+    keep = KeepState(3)
+    trained([keep], [4.0, 3.0, 2.0, 1.0])
+    assert trained([], [9.0, 9.0], resume_from=keep.kept) == (3, 3)
