@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas
 import pyarrow
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from helpers.data_files import look, read
@@ -24,6 +25,7 @@ from xpnet.data.cells.forms import TextRules
 from xpnet.data.cells.gaps import GapValues
 from xpnet.data.column_choice import pick_columns
 from xpnet.data.frame_forms import learn_forms
+from xpnet.data.readers.text import TextFile
 from xpnet.errors import DataFileError
 
 GOOD = "a,b,y\n1,2,x\n3,4.5,z\n"
@@ -54,6 +56,37 @@ def test_reads_numbers_names_and_labels(tmp_path: Path) -> None:
 def test_reads_what_spreadsheets_write(tmp_path: Path, content: str) -> None:
     found = read(tmp_path, content)
     assert (found.cells, list(found.labels)) == ({"a": [1, 3], "b": [2.0, 4.5]}, ["x", "z"])
+
+
+@pytest.mark.parametrize(
+    ("content", "again"),
+    [
+        ("a,b,y\n1,2,x\n3,4.5,z\n", []),
+        ("a,b,y\n1,2,0\n3,4.5,1\n", [["y"]]),
+        ("a,b,y\n1,2024-05-01,x\n3,2024-06-01,z\n", [["b"]]),
+        ("a,b,y\n,2,x\n,4.5,z\n", [["a"]]),
+    ],
+    ids="as-inferred whole-labels dates gaps".split(),
+)
+def test_a_small_file_is_parsed_once_and_columns_of_other_types_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, again: list[list[str]]
+) -> None:
+    parsed = []
+    open_csv = pyarrow.csv.open_csv
+
+    def counted(stream: Any, read: Any, parse: Any, convert: Any) -> Any:
+        parsed.append(convert.include_columns)
+        return open_csv(stream, read, parse, convert)
+
+    monkeypatch.setattr(pyarrow.csv, "open_csv", counted)
+    found = read(tmp_path, content)
+    assert parsed == [["a", "b", "y"], *again]
+    monkeypatch.setattr(pyarrow.csv, "open_csv", open_csv)
+    monkeypatch.setattr(TextFile, "_max_growth", 2**40)
+    of_blocks = read(tmp_path, content)
+    assert found.frame.schema == of_blocks.frame.schema
+    assert str(found.cells) == str(of_blocks.cells)
+    assert list(found.labels) == list(of_blocks.labels)
 
 
 def test_tsv_and_upper_case_endings(tmp_path: Path) -> None:

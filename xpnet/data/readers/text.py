@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy
 import pyarrow
@@ -50,6 +50,9 @@ GROUP_BLOCKS = 8
 Few groups take little memory.
 """
 
+MAX_GROWTH = 3
+"""Maximum number of bytes in UTF-8 of a byte of another encoding: the euro sign has 3, not 1."""
+
 PART_BYTES = 2**20
 """Bytes that are read at a time where content is counted."""
 
@@ -82,6 +85,17 @@ class NoRowsError(DataFileError):
 
 class ZeroByteError(ValueError):
     """Text holds a zero byte."""
+
+
+class FirstReading(NamedTuple):
+    """What pyarrow infers of the columns of a file.
+
+    schema : the types that the first block shows
+    table : all rows in these types, where they are one block; None for more blocks
+    """
+
+    schema: pyarrow.Schema
+    table: pyarrow.Table | None
 
 
 @dataclass
@@ -250,11 +264,11 @@ class TextFile:
         """
         with reading(self.name, self._remedy), self._bad_bytes_located():
             open_reader = partial(self._opened, list(columns))
-            kinds = self._first_kinds(open_reader, text, target)
-            # Counted, since a compressed file may have a thousand times its size.
-            sizes = accumulate(map(len, self._parts()))
-            is_large = any(size > table_size.LARGE_TABLE_BYTES for size in sizes)
-            read = self._kept_as_parquet if is_large else self._in_memory
+            size = self._size_up_to(table_size.LARGE_TABLE_BYTES)
+            first = self._first_reading(open_reader, text, size)
+            kinds = _kinds_to_read(first.schema, target)
+            is_large = size > table_size.LARGE_TABLE_BYTES
+            read = self._kept_as_parquet if is_large else partial(self._in_memory, first.table)
             if keeps_names:
                 self._take_zeros_as_text(kinds, target)
             frame = read(open_reader, kinds)
@@ -320,28 +334,49 @@ class TextFile:
         ):
             yield reader
 
-    def _first_kinds(
-        self, open_reader: OpenReader, text: Sequence[str], target: str | None
-    ) -> dict[str, object]:
-        """Return the types of columns as far as the first block shows."""
+    def _size_up_to(self, maximum: int) -> int:
+        """Return the bytes of the content, decompressed, of which a few above a maximum are enough.
 
-        def kinds_of(reader: csv.CSVStreamingReader) -> dict[str, object]:
-            """Return the kinds of the columns as pyarrow infers them, by name."""
-            return {
-                column.name: _kind_to_read(column.type, is_target=column.name == target)
-                for column in reader.schema
-            }
+        They are counted, since a compressed file may have a thousand times its size.
+        """
+        size = 0
+        for size in accumulate(map(len, self._parts())):
+            if size > maximum:
+                break
+        return size
 
-        kinds = self._retried(open_reader, dict.fromkeys(text, STRING), kinds_of)
-        if target is not None and (
-            types.is_integer(kinds[target]) or types.is_boolean(kinds[target])
-        ):
-            kinds[target] = STRING  # labels such as 007 and FALSE stay as they are
-        return kinds
+    @property
+    def _max_growth(self) -> int:
+        """Return how many times the bytes of the content the text may have in UTF-8, as parsed."""
+        return 1 if codecs.lookup(str(self.encoding)).name == "utf-8" else MAX_GROWTH
 
-    def _in_memory(self, open_reader: OpenReader, kinds: dict[str, object]) -> Frame:
-        """Return the frame of all rows."""
-        table = self._retried(open_reader, kinds, _whole_table)
+    def _first_reading(
+        self, open_reader: OpenReader, text: Sequence[str], size: int
+    ) -> FirstReading:
+        """Return the types of columns as far as the first block shows, and a small file's rows.
+
+        text : columns that are read as text; size : bytes of the content, as far as they count
+        """
+
+        def read_first(reader: csv.CSVStreamingReader) -> FirstReading:
+            """Return what a reader has read of the first block, which may hold all rows."""
+            is_whole = size * self._max_growth <= self.block_bytes
+            is_whole &= size <= table_size.LARGE_TABLE_BYTES
+            return FirstReading(reader.schema, _whole_table(reader) if is_whole else None)
+
+        return self._retried(open_reader, dict.fromkeys(text, STRING), read_first)
+
+    def _in_memory(
+        self,
+        inferred: pyarrow.Table | None,
+        open_reader: OpenReader,
+        kinds: dict[str, pyarrow.DataType],
+    ) -> Frame:
+        """Return the frame of all rows. inferred : all rows in inferred types; None to read them"""
+        if inferred is None:
+            table = self._retried(open_reader, kinds, _whole_table)
+        else:
+            table = self._with_kinds(inferred, kinds)
         starts = numpy.asarray([0, table.num_rows])
 
         def stored(block: int, columns: Sequence[str]) -> list[pyarrow.RecordBatch]:
@@ -349,6 +384,20 @@ class TextFile:
             return table.select(columns).to_batches(BATCH_ROWS)
 
         return Frame(self.name, table.schema, starts, stored)
+
+    def _with_kinds(
+        self, table: pyarrow.Table, kinds: dict[str, pyarrow.DataType]
+    ) -> pyarrow.Table:
+        """Return a table in which the columns that need other types are read again."""
+        changed = [field.name for field in table.schema if field.type != kinds[field.name]]
+        if not changed:
+            return table
+        open_changed = partial(self._opened, changed)
+        again = self._retried(open_changed, {name: kinds[name] for name in changed}, _whole_table)
+        for field in again.schema:
+            place = table.schema.get_field_index(field.name)
+            table = table.set_column(place, field, again.column(field.name))
+        return table
 
     def _kept_as_parquet(self, open_reader: OpenReader, kinds: dict[str, object]) -> Frame:
         """Keep rows in a temporary Parquet file.
@@ -426,6 +475,17 @@ class TextFile:
             quotes = sum(part.count(b'"') for part in self._parts())
             if quotes % 2:
                 raise ValueError("a quote is opened and never closed")
+
+
+def _kinds_to_read(schema: pyarrow.Schema, target: str | None) -> dict[str, pyarrow.DataType]:
+    """Return the types in which columns are read, by name. schema : their types as inferred"""
+    kinds = {
+        column.name: _kind_to_read(column.type, is_target=column.name == target)
+        for column in schema
+    }
+    if target is not None and (types.is_integer(kinds[target]) or types.is_boolean(kinds[target])):
+        kinds[target] = STRING  # labels such as 007 and FALSE stay as they are
+    return kinds
 
 
 def _kind_to_read(inferred: pyarrow.DataType, *, is_target: bool) -> pyarrow.DataType:
