@@ -87,23 +87,24 @@ def test_sums_and_means_of_bins() -> None:
 
 
 @pytest.mark.parametrize("targets", [1, 3])
-@pytest.mark.parametrize("terms", [0, 9])
-def test_what_bins_explain_beyond_chance(targets: int, terms: int) -> None:
-    residuals = RNG.normal(size=(200, targets))
-    bins = RNG.integers(0, 5, size=(4, 200))
+@pytest.mark.parametrize(("rows", "terms", "free"), [(200, 0, 136), (200, 9, 127), (60, 9, 1)])
+def test_what_bins_explain_beyond_chance(targets: int, rows: int, terms: int, free: int) -> None:
+    """free : the number of rows beside the terms and the bins of two columns, at least 1"""
+    residuals = RNG.normal(size=(rows, targets))
+    bins = RNG.integers(0, 5, size=(4, rows))
     bins[3] = 2  # a single bin explains nothing
     effects = Audition(ColumnValues(X), residuals, terms)._effects(residuals, bins)
-    covariance = residuals.T @ residuals / 200 / ((200 - terms - 64) / 200)
+    covariance = residuals.T @ residuals / free
     trace, norm = numpy.trace(covariance), numpy.sqrt((covariance**2).sum())
     for k in range(4):
         explained = sum(
             (residuals[bins[k] == b].sum(axis=0) ** 2).sum() / (bins[k] == b).sum()
             for b in {*bins[k].tolist()}
         )
-        free = max(len({*bins[k].tolist()}) - 1, 1)
-        excess = explained - free * trace
-        assert effects.deviations[k] == pytest.approx(excess / (numpy.sqrt(2 * free) * norm))
-        assert effects.explained[k] == pytest.approx(excess / (trace * 200))
+        free_bins = max(len({*bins[k].tolist()}) - 1, 1)
+        excess = explained - free_bins * trace
+        assert effects.deviations[k] == pytest.approx(excess / (numpy.sqrt(2 * free_bins) * norm))
+        assert effects.explained[k] == pytest.approx(excess / (trace * rows))
 
 
 def test_residuals_of_zero_have_no_effect() -> None:
