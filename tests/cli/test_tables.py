@@ -20,7 +20,10 @@ from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import train_test_split
 
 import xpnet
+from xpnet import TableEncoder
+from xpnet.cli.table_model import TableModel
 from xpnet.learning.scores import class_scores
+from xpnet.tabular.columns.records import Table
 
 Frame = pandas.DataFrame
 
@@ -430,6 +433,36 @@ def test_scores_fit_the_loss(run: Run, loss: str) -> None:
         Frame({"x": x, "y": np.where(x > 1, 0.0, y)}).to_csv("zeros.csv", index=False)
         scores = json.loads(run("evaluate", "m", "zeros.csv", "--json").stdout)
         assert scores["d2"] is scores["mean_deviance"] is None and scores["mae"] > 0
+
+
+@pytest.mark.parametrize("target", ["label", "number"])
+def test_a_column_that_is_explained_is_encoded_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(2, 300)).round(2)
+    start = pandas.to_datetime("2024-01-01") + pandas.to_timedelta(rng.integers(0, 300, 300), "D")
+    columns = {"x": x, "z": z, "colour": rng.choice(["red", "blue"], 300), "start": start}
+    columns["end"] = start + pandas.to_timedelta(rng.integers(1, 30, 300), "D")
+    days = (columns["end"] - start).days
+    number = x + z * (columns["colour"] == "red") + days / 10
+    values = number if target == "number" else np.where(number > 1.5, "yes", "no")
+    columns["x"] = np.where(x > 1, np.nan, x)
+    Frame(columns | {target: values}).to_csv("d.csv", index=False)
+    run("train", "d.csv", "--target", target, "--epochs", "2", "--members", "1", "-o", "m")
+    encoded_rows = []
+    encoded = TableEncoder.encoded
+
+    def counted(self: TableEncoder, table: Table) -> np.ndarray:
+        encoded_rows.append(table.rows)
+        return encoded(self, table)
+
+    monkeypatch.setattr(TableEncoder, "encoded", counted)
+    found = run("explain", "m", "d.csv", "--json").stdout
+    assert encoded_rows == [300]
+    monkeypatch.setattr(TableModel, "rows_to_shuffle", lambda *_: None)
+    assert run("explain", "m", "d.csv", "--json").stdout == found
+    assert len(encoded_rows) == 2 + 5 * 5
 
 
 def test_columns_that_a_model_needs_are_explained(run: Run) -> None:

@@ -82,7 +82,7 @@ def test_a_small_file_is_parsed_once_and_columns_of_other_types_again(
     found = read(tmp_path, content)
     assert parsed == [["a", "b", "y"], *again]
     monkeypatch.setattr(pyarrow.csv, "open_csv", open_csv)
-    monkeypatch.setattr(TextFile, "_max_growth", 2**40)
+    monkeypatch.setattr(TextFile, "max_growth", 2**40)
     of_blocks = read(tmp_path, content)
     assert found.frame.schema == of_blocks.frame.schema
     assert str(found.cells) == str(of_blocks.cells)

@@ -1,7 +1,6 @@
 """Scores of models on the rows of a file, hints about their labels, and the table of scores."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy
 import pyarrow
@@ -15,6 +14,7 @@ from xpnet.learning.scores import (
     class_frequencies,
     class_scores,
     constant_numbers,
+    log_loss,
     log_losses,
     number_scores,
 )
@@ -41,13 +41,6 @@ REPEATS = 5
 RARE_CLASS = 0.2
 """Fraction of the rows below which a class is rare: accuracy says little about it, as never to
 predict the class has an accuracy of 0.8 or more."""
-
-
-class PlainScore(NamedTuple):
-    """A score that importances are measured by. sign : 1 if larger is worse, otherwise -1"""
-
-    name: str
-    sign: int
 
 
 def scores_of(model: TableModel, rows: TableRows, outputs: numpy.ndarray) -> Scores:
@@ -88,23 +81,39 @@ def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
 
     The score is log loss of classes, R2 of numbers.
     """
-    score = PlainScore("r2", -1) if model.classes is None else PlainScore("log_loss", 1)
     rng = numpy.random.default_rng(0)
-
-    def badness(rows: pyarrow.Table) -> float:
-        """Return the score of predictions for ``rows``, negated if a greater one is better."""
-        outputs = model.outputs_of(rows, sample.forms, factors=sample.factors)
-        return score.sign * float(scores_of(model, sample, outputs)[score.name])
-
     table = sample.table()
-    unshuffled = badness(table)
+    encoded = model.rows_to_shuffle(table, sample.forms)
+
+    def badness(rows: object) -> float:
+        """Return the score of predictions for rows, negated if a greater one is better.
+
+        rows : a table, or encoded ones
+        """
+        X = rows if encoded else model.as_input(rows, sample.forms)
+        return _badness(model, sample, model.outputs_of_input(X, len(sample), sample.factors))
+
+    unshuffled = badness(encoded.unshuffled if encoded else table)
     importances = numpy.empty((table.num_columns, REPEATS))
     for place, name in enumerate(table.column_names):
         for repeat in range(REPEATS):
-            column = table.column(place).take(pyarrow.array(rng.permutation(len(sample))))
-            shuffled = badness(table.set_column(place, name, column))
+            order = rng.permutation(len(sample))
+            if encoded:
+                shuffled = badness(encoded.shuffled(name, order))
+            else:
+                column = table.column(place).take(pyarrow.array(order))
+                shuffled = badness(table.set_column(place, name, column))
             importances[place, repeat] = shuffled - unshuffled
     return importances
+
+
+def _badness(model: TableModel, rows: TableRows, outputs: numpy.ndarray) -> float:
+    """Return the log loss of probabilities, or the negative R2 of numbers."""
+    if model.classes is None:
+        return -float(scores_of(model, rows, outputs)["r2"])
+    if rows.shares is None:
+        return log_loss(rows.y, outputs, rows.weight)
+    return float(numpy.average(log_losses(outputs, rows.shares), weights=rows.weight))
 
 
 def baseline_scores(training: TableRows, measured: TableRows, model: TableModel) -> Scores:

@@ -22,10 +22,14 @@ from xpnet.models.inputs import to_host
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning
 from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.rows.shuffled_rows import RowsToShuffle
 from xpnet.typing import PredictionRule
 
 WARM_UP_ROWS = 1, 2**14
 """Numbers of rows that a model predicts to be warm: alone, and shared among threads."""
+
+MAX_ENCODED_NUMBERS = 2**27
+"""Maximum number of encoded numbers of rows that are encoded once: 512 MiB in float32."""
 
 
 class TableModel:
@@ -158,8 +162,16 @@ class TableModel:
 
         Raises InputError for values that the model does not take.
         """
+        return self.outputs_of_input(self.as_input(table, forms, row_numbers), len(table), factors)
+
+    def outputs_of_input(
+        self, X: object, rows: int, factors: numpy.ndarray | None = None
+    ) -> numpy.ndarray:
+        """Return the same of rows as the model takes them, or of encoded ones.
+
+        rows : their number; factors : see `outputs_of`
+        """
         model = self.model
-        X = self.as_input(table, forms, row_numbers)
         try:
             with warnings.catch_warnings():  # the cells were checked, and notes count these gaps
                 warnings.simplefilter("ignore", UnreadableWarning)
@@ -176,7 +188,31 @@ class TableModel:
                 ends = model.predict_interval(
                     X, self.coverage, predictions=outputs, exposure=factors
                 )
-                return numpy.hstack([outputs.reshape(len(table), -1), ends])
+                return numpy.hstack([outputs.reshape(rows, -1), ends])
+        except ValueError as error:
+            raise InputError(f"The model does not take these values: {error}") from error
+
+    def rows_to_shuffle(
+        self, table: pyarrow.Table, forms: Mapping[str, LearnedForm]
+    ) -> RowsToShuffle | None:
+        """Return rows that are encoded once, whose columns can be shuffled.
+
+        None where the model has no encoder, and for more rows than are encoded at once. For the
+        arguments see `outputs_of`.
+
+        Raises InputError for values that the model does not take.
+        """
+        if not (self.features and self.has_encoder):
+            return None
+        if len(table) * self.model.get_fitted_state().spec.widths[0] > MAX_ENCODED_NUMBERS:
+            return None
+        X: Any = self.as_input(table, forms)
+        try:
+            with warnings.catch_warnings():  # the cells were checked, and notes count these gaps
+                warnings.simplefilter("ignore", UnreadableWarning)
+                encoder: TableEncoder = self.model.encoder_
+                prepared = encoder.prepared(X, type(self.model).__name__)
+                return RowsToShuffle(encoder.encodings_, prepared, encoder.encoded(prepared))
         except ValueError as error:
             raise InputError(f"The model does not take these values: {error}") from error
 

@@ -91,11 +91,7 @@ def class_scores(
     )
     rows = numpy.bincount(labels, minlength=classes)
     by_class = (precision, recall, f1, rows)
-    # Probabilities that were rounded to float32 do not sum to exactly 1.
-    sums = probabilities.sum(axis=1, dtype=numpy.float64)
-    epsilon = numpy.finfo(numpy.float64).eps
-    of_labels = probabilities[numpy.arange(count), labels] / sums
-    of_labels = numpy.clip(of_labels, epsilon, 1 - epsilon)
+    sums = _sums_of(probabilities)
     compared = range(classes) if classes > 2 else (1,)
     areas = [_area(probabilities[:, k] / sums, labels == k, weight) for k in compared if rows.all()]
     columns = zip(names, *(scores.tolist() for scores in by_class), strict=True)
@@ -105,7 +101,7 @@ def class_scores(
         "balanced_accuracy": float(recall[rows > 0].mean()),
         "f1": float(f1.mean() if classes > 2 else f1[1]),
         "f1_class": names[1] if classes == 2 else None,
-        "log_loss": -float(numpy.average(numpy.log(of_labels), weights=weight)),
+        "log_loss": log_loss(labels, probabilities, weight),
         "roc_auc": float(numpy.mean(areas)) if areas else None,
         **(_rank_scores(labels, predicted, classes, weight) if are_ordered else {}),
         "classes": [
@@ -113,6 +109,23 @@ def class_scores(
             for values in columns
         ],
     }
+
+
+def _sums_of(probabilities: numpy.ndarray) -> numpy.ndarray:
+    """Return the sum of each row, (rows,): probabilities that were rounded to float32 have others
+    than exactly 1.
+    """
+    return probabilities.sum(axis=1, dtype=numpy.float64)
+
+
+def log_loss(
+    labels: numpy.ndarray, probabilities: numpy.ndarray, weight: numpy.ndarray | None = None
+) -> float:
+    """Return the mean log loss of probabilities. The arguments are those of `class_scores`."""
+    epsilon = numpy.finfo(numpy.float64).eps
+    of_labels = probabilities[numpy.arange(len(labels)), labels] / _sums_of(probabilities)
+    of_labels = numpy.clip(of_labels, epsilon, 1 - epsilon)
+    return -float(numpy.average(numpy.log(of_labels), weights=weight))
 
 
 def _rank_scores(

@@ -29,6 +29,7 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.calibration import conformal_margin, tempered
 from xpnet.tabular.importance import Importances
+from xpnet.tabular.rows.shuffled_rows import RowInputs
 from xpnet.typing import ArrayLike, PredictionRule, TableLike, Transformer
 
 BATCH_MULTIPLE = 32
@@ -132,11 +133,18 @@ class FittedTable:
         ]
 
     def encoded_blocks(self, X: object) -> Iterator[numpy.ndarray]:
-        """Yield the encoded rows in blocks of multiples of BATCH_MULTIPLE, but for the last."""
+        """Yield the encoded rows in blocks of multiples of BATCH_MULTIPLE, but for the last.
+
+        X : a table, or RowInputs
+        """
         if not isinstance(self.encoder, TableEncoder):  # It may need all rows together.
             yield dense(self.encoder.transform(X), self.encoder, self.spec.dtype)
             return
         multiples = max(1, MAX_NUMBERS_AT_ONCE // (self.spec.widths[0] * BATCH_MULTIPLE))
+        if isinstance(X, RowInputs):
+            for rows in gen_batches(len(X), multiples * BATCH_MULTIPLE):
+                yield dense(X.inputs[rows], self.encoder, self.spec.dtype)
+            return
         table = self.encoder.prepared(table_of(X), self.estimator)
         for rows in gen_batches(table.rows, multiples * BATCH_MULTIPLE):
             block = table if rows.stop >= table.rows and not rows.start else table.take(rows)

@@ -346,7 +346,7 @@ class TextFile:
         return size
 
     @property
-    def _max_growth(self) -> int:
+    def max_growth(self) -> int:
         """Return how many times the bytes of the content the text may have in UTF-8, as parsed."""
         return 1 if codecs.lookup(str(self.encoding)).name == "utf-8" else MAX_GROWTH
 
@@ -360,7 +360,7 @@ class TextFile:
 
         def read_first(reader: csv.CSVStreamingReader) -> FirstReading:
             """Return what a reader has read of the first block, which may hold all rows."""
-            is_whole = size * self._max_growth <= self.block_bytes
+            is_whole = size * self.max_growth <= self.block_bytes
             is_whole &= size <= table_size.LARGE_TABLE_BYTES
             return FirstReading(reader.schema, _whole_table(reader) if is_whole else None)
 

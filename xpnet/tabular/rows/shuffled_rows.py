@@ -1,0 +1,58 @@
+"""Encoded rows of a table in which a column is shuffled, of which only that column is encoded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy
+
+from xpnet.tabular.columns.records import Table
+from xpnet.tabular.encodings.encoding import Encoding
+from xpnet.tabular.encodings.kinds import indices_by_class
+
+
+@dataclass(frozen=True, eq=False)
+class RowInputs:
+    """Rows of a table as an encoder has encoded them. inputs : (rows, inputs) float32"""
+
+    inputs: numpy.ndarray
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class RowsToShuffle:
+    """The rows of a table, encoded once; a column that is shuffled is encoded again.
+
+    encodings : of the columns; table : as its encoder has prepared it
+    inputs : (rows, inputs) float32, the encoded table
+    """
+
+    def __init__(self, encodings: Sequence[Encoding], table: Table, inputs: numpy.ndarray) -> None:
+        self._encodings = encodings
+        self._table = table
+        widths = [len(encoding.labels) for encoding in self._encodings]
+        ends = numpy.cumsum([0, *widths]).tolist()
+        self._places = [slice(start, end) for start, end in pairwise(ends)]
+        self._using: dict[int, list[int]] = {}
+        for k, encoding in enumerate(self._encodings):
+            for column in {use.column for use in encoding.uses}:
+                self._using.setdefault(column, []).append(k)
+        self.unshuffled = RowInputs(inputs)
+
+    def shuffled(self, name: str, order: numpy.ndarray) -> RowInputs:
+        """Return the rows with one column in another order.
+
+        name : of the column; order : (rows,) int, the rows of its values
+        """
+        index = self._table.names.index(name)
+        columns = list(self._table.columns)
+        columns[index] = columns[index].take(order)
+        table = replace(self._table, columns=columns)
+        using = self._using.get(index, [])
+        inputs = self.unshuffled.inputs.copy()
+        for encoding_class, own in indices_by_class([self._encodings[k] for k in using]).items():
+            encodings = [self._encodings[using[k]] for k in own]
+            places = [self._places[using[k]] for k in own]
+            encoding_class.write_all(encodings, table, inputs, places)
+        return RowInputs(inputs)
