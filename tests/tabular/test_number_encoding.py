@@ -58,8 +58,9 @@ def test_the_outputs_of_each_number() -> None:
     x += [6.0, 11.5, 31.0, scaled_limit - 1, scaled_limit + 3, 1e300, 1e301, math.inf, -math.inf]
     x += [math.nan]
     table = numpy.repeat(numpy.array(x)[:, None], len(ENCODINGS), axis=1)
+    constants = number_encoding.NumberConstants.of(ENCODINGS)
     with numpy.errstate(over="ignore"):
-        encoded = number_encoding.encode_numbers(ENCODINGS, table, numpy)
+        encoded = number_encoding.encode_numbers(constants, table, numpy)
     expected = [sum((outputs_of(number, value) for number in ENCODINGS), []) for value in x]
     received = numpy.concatenate(encoded.blocks, axis=1)[:, encoded.order]
     is_small = numpy.abs(table[:, 0]) < 1e6  # sines of larger numbers are of rounding alone

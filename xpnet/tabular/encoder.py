@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from numbers import Real
 from typing import TYPE_CHECKING, Self
 
@@ -34,7 +33,7 @@ from xpnet.tabular.columns.records import ColumnKind, Table
 from xpnet.tabular.encodings.column_fit import ColumnFit, choose_scaling
 from xpnet.tabular.encodings.encoding import Encoding, UnusualValues
 from xpnet.tabular.encodings.encoding_target import encoding_target
-from xpnet.tabular.encodings.kinds import indices_by_class
+from xpnet.tabular.encodings.plan import plan_of
 from xpnet.tabular.encodings.target_means import ColumnMeans, InputMeans, TrainingInputs
 from xpnet.tabular.rows.division import links_of
 from xpnet.typing import ArrayLike, TableLike
@@ -589,12 +588,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         numpy.ndarray, shape (rows, outputs), float32
             The outputs.
         """
-        ends = numpy.cumsum([0, *(len(encoding.labels) for encoding in self.encodings_)]).tolist()
-        places = [slice(start, end) for start, end in pairwise(ends)]
-        out = numpy.empty((table.rows, ends[-1]), numpy.float32)
-        for encoding_class, indices in indices_by_class(self.encodings_).items():
-            encodings = [self.encodings_[k] for k in indices]
-            encoding_class.write_all(encodings, table, out, [places[k] for k in indices])
+        plan = plan_of(self, self.encodings_)
+        out = numpy.empty((table.rows, plan.outputs), numpy.float32)
+        plan.write(table, out)
         return out
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> numpy.ndarray:

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import numpy
 from scipy.sparse import issparse
-from sklearn.utils import gen_batches
 from sklearn.utils.validation import _num_samples
 
 from xpnet.backend import NetworkSpec
@@ -26,6 +25,7 @@ from xpnet.learning.scores import MIN_PROBABILITY, predicted_classes
 from xpnet.models import Network
 from xpnet.ops.offsets import with_offsets
 from xpnet.tabular.columns.frames import table_of
+from xpnet.tabular.columns.records import slices_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.calibration import conformal_margin, tempered
 from xpnet.tabular.importance import Importances
@@ -142,11 +142,11 @@ class FittedTable:
             return
         multiples = max(1, MAX_NUMBERS_AT_ONCE // (self.spec.widths[0] * BATCH_MULTIPLE))
         if isinstance(X, RowInputs):
-            for rows in gen_batches(len(X), multiples * BATCH_MULTIPLE):
+            for rows in slices_of(len(X), multiples * BATCH_MULTIPLE):
                 yield dense(X.inputs[rows], self.encoder, self.spec.dtype)
             return
         table = self.encoder.prepared(table_of(X), self.estimator)
-        for rows in gen_batches(table.rows, multiples * BATCH_MULTIPLE):
+        for rows in slices_of(table.rows, multiples * BATCH_MULTIPLE):
             block = table if rows.stop >= table.rows and not rows.start else table.take(rows)
             yield dense(self.encoder.encoded(block), self.encoder, self.spec.dtype)
 

@@ -451,6 +451,14 @@ def text_of(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def slices_of(count: int, size: int) -> list[slice]:
+    """Return slices of at most ``size`` items, one after the other, that cover ``count`` items.
+
+    scikit-learn's ``gen_batches`` checks its arguments for longer than one row is encoded.
+    """
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+
 def codes_of_texts(codes: numpy.ndarray, texts: Iterable[str | None]) -> CategoryCodes:
     """Return codes of texts each of which occurs once.
 

@@ -1,6 +1,7 @@
 """Inputs that a column becomes: one file for each kind of column, and the statistics of targets.
 
 ``encoding``         the protocol of all encodings; ``kinds``: all of them, by their names
+``plan``             how the encodings of a table write its rows, prepared once
 ``number``           numbers and the parts of timestamps; ``number_fit``: their scales and bins
 ``category``         categories
 ``level``            numbers that name things

@@ -24,6 +24,9 @@ ReadTyped: TypeAlias = Callable[[dict[str, object], type], Any]
 """Makes a dataclass from JSON values and arrays; it raises ValueError for values of other types."""
 
 
+WriteRows: TypeAlias = Callable[[Table, numpy.ndarray], None]
+"""Encodes all rows of a table into (rows, outputs of the table) float32."""
+
 StoredFields: TypeAlias = Mapping[str, Any]
 """The JSON values and arrays of an encoding in a model file, by the names of its fields."""
 
@@ -145,21 +148,22 @@ class Encoding(ABC):
         return UnusualValues()
 
     @classmethod
-    def write_all(
-        cls,
-        encodings: Sequence[Self],
-        table: Table,
-        out: numpy.ndarray,
-        places: Sequence[slice],
-    ) -> None:
-        """Encode all rows by several encodings of this class.
+    def writer(cls, encodings: Sequence[Self], places: Sequence[slice]) -> WriteRows:
+        """Return a function that encodes all rows of a table by several encodings of this class.
 
-        A class overrides it where it encodes several columns faster together.
+        A class overrides it where it encodes several columns faster together. What does not depend
+        on the rows is computed here, once for all tables.
 
-        out : (rows, outputs of the table) float32; places : of the outputs of each encoding
+        places : of the outputs of each encoding, in their order
         """
-        for encoding, place in zip(encodings, places, strict=True):
-            encoding.write(table, out[:, place])
+        placed = list(zip(encodings, places, strict=True))
+
+        def write(table: Table, out: numpy.ndarray) -> None:
+            """Encode the rows by one encoding after the other."""
+            for encoding, place in placed:
+                encoding.write(table, out[:, place])
+
+        return write
 
     # ---- linear baselines and searches
 

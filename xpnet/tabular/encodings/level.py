@@ -23,7 +23,7 @@ from xpnet.tabular.encodings.encoding import (
     count_of,
 )
 from xpnet.tabular.encodings.encoding_target import Target
-from xpnet.tabular.encodings.number import NumberEncoding, encode_numbers
+from xpnet.tabular.encodings.number import NumberConstants, NumberEncoding, encode_numbers
 from xpnet.tabular.encodings.target_means import (
     PARTS,
     ColumnMeans,
@@ -244,7 +244,7 @@ def _predicted_by_number(
 
     x : (rows,) finite; Y : (rows, columns), of mean 0; parts : (rows,) int
     """
-    blocks = encode_numbers([number], x[:, None], numpy).blocks
+    blocks = encode_numbers(NumberConstants.of([number]), x[:, None], numpy).blocks
     inputs = numpy.concatenate(blocks, axis=1)
     inputs = inputs - inputs.mean(axis=0)
     grams = [inputs[parts == part].T @ inputs[parts == part] for part in range(PARTS)]

@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy
-from sklearn.utils import gen_batches
 
-from xpnet.tabular.columns.records import Kind, Table
+from xpnet.tabular.columns.records import Kind, Table, slices_of
 from xpnet.tabular.encodings.encoding import (
     ColumnUse,
     Encoding,
@@ -17,6 +16,7 @@ from xpnet.tabular.encodings.encoding import (
     StoredFields,
     TensorShapes,
     UnusualValues,
+    WriteRows,
     check_array,
     count_of,
 )
@@ -26,8 +26,10 @@ MAX_SCALED = 1e5
 MAX_FINITE = 1e300
 """Largest finite number; larger ones count as infinite, so that differences are finite."""
 SECONDS_PER_DAY = 86400.0
-OUTPUTS_AT_ONCE = 1 << 19
-"""Number of outputs that are encoded at a time; it bounds temporary memory."""
+OUTPUTS_READ_AT_ONCE = 1 << 19
+"""Number of outputs of the rows whose columns are read at a time; it bounds temporary memory."""
+OUTPUTS_AT_ONCE = 1 << 15
+"""Number of outputs that are encoded at a time, so that they stay in a processor's second cache."""
 NUMBERS_AT_ONCE = 512
 """Number of numbers that are encoded at a time, so that those of a wide table have many rows."""
 
@@ -158,7 +160,7 @@ class NumberEncoding(Encoding):
 
     def write(self, table: Table, out: numpy.ndarray) -> None:
         """Encode all rows of a table. out : (rows, outputs) float32, overwritten"""
-        self.write_all([self], table, out, [slice(0, out.shape[1])])
+        self.writer([self], [slice(0, out.shape[1])])(table, out)
 
     def unusual_values(self, table: Table) -> UnusualValues:
         """Count the rows of a table with a gap, and those outside of the range of the training.
@@ -174,25 +176,19 @@ class NumberEncoding(Encoding):
         )
 
     @classmethod
-    def write_all(
-        cls, encodings: Sequence[Self], table: Table, out: numpy.ndarray, places: Sequence[slice]
-    ) -> None:
-        """Encode all rows by several numbers together, a block of numbers and rows at a time.
+    def writer(cls, encodings: Sequence[Self], places: Sequence[slice]) -> WriteRows:
+        """Return a function that encodes all rows by several numbers together, block by block."""
+        blocks = [
+            NumberBlock.of(encodings[some], places[some])
+            for some in slices_of(len(encodings), NUMBERS_AT_ONCE)
+        ]
 
-        Columns are read for more rows than are encoded at once: a number has several outputs.
-        """
-        for numbers in gen_batches(len(encodings), NUMBERS_AT_ONCE):
-            own = encodings[numbers]
-            columns = numpy.concatenate(
-                [numpy.arange(place.start, place.stop) for place in places[numbers]]
-            )
-            rows_encoded = OUTPUTS_AT_ONCE // max(1, len(columns)) + 1
-            rows_read = rows_encoded * max(1, OUTPUTS_AT_ONCE // (rows_encoded * len(own)))
-            for rows in gen_batches(table.rows, rows_read):
-                block = table if rows_read >= table.rows else table.take(rows)
-                x = numpy.stack(numbers_of(own, partial(read_number, block)), axis=1)
-                for part in gen_batches(len(x), rows_encoded):
-                    _write_block(own, x[part], out[rows][part], columns)
+        def write(table: Table, out: numpy.ndarray) -> None:
+            """Encode the rows by one block of numbers after the other."""
+            for block in blocks:
+                block.write(table, out)
+
+        return write
 
     def to_file(self) -> dict[str, object]:
         """Return what a model file holds."""
@@ -225,7 +221,7 @@ class NumberEncoding(Encoding):
         else:
             read = lambda number: table.column(number.column)  # noqa: E731
             x = table.joined(numbers_of(encodings, read))
-        encoded = encode_numbers(encodings, x, table.xp)
+        encoded = encode_numbers(NumberConstants.of(encodings), x, table.xp)
         return [table.joined(encoded.blocks)[:, encoded.order].to("float32")]
 
     @classmethod
@@ -327,19 +323,109 @@ static void encode_number(const number *n, const xpnet_value *row, float *out) {
 """
 
 
-def _write_block(
-    encodings: Sequence[NumberEncoding],
-    x: numpy.ndarray,
-    out: numpy.ndarray,
-    columns: numpy.ndarray,
-) -> None:
-    """Encode rows by several numbers.
+@dataclass(frozen=True, eq=False)
+class NumberConstants:
+    """What the outputs of several numbers depend on besides a row.
 
-    x : (rows, numbers) float64; columns : of out, those of the encodings in their order
+    fill, low, high, centre, scale, clip : (numbers,), as in ``NumberEncoding``
+    scaled, gaps, cycles, bins : the number of each output of a sort, by its index
+    first, length : of the cycles, (cycles,)
+    left, width : of the bins, (bins,)
+    order : (outputs,) indices that put the outputs of all sorts in the order of the numbers
     """
-    with numpy.errstate(over="ignore"):
-        encoded = encode_numbers(encodings, x, numpy)
-    out[:, columns[encoded.order.argsort()]] = numpy.concatenate(encoded.blocks, axis=1)
+
+    fill: numpy.ndarray
+    low: numpy.ndarray
+    high: numpy.ndarray
+    centre: numpy.ndarray
+    scale: numpy.ndarray
+    clip: numpy.ndarray
+    scaled: numpy.ndarray
+    gaps: numpy.ndarray
+    cycles: numpy.ndarray
+    bins: numpy.ndarray
+    first: numpy.ndarray
+    length: numpy.ndarray
+    left: numpy.ndarray
+    width: numpy.ndarray
+    order: numpy.ndarray
+
+    @classmethod
+    def of(cls, numbers: Sequence[NumberEncoding]) -> Self:
+        """Return the constants of numbers, at least one."""
+        scaling = [(n.fill, n.low, n.high, n.centre, n.scale) for n in numbers]
+        fill, low, high, centre, scale = numpy.array(scaling).T
+        clip, gaps, cycle = numpy.array([(n.clip, n.gaps, n.cycle) for n in numbers]).T
+        periods = [PERIODS[number.part] for number in numbers if number.cycle]
+        first, length = numpy.array(periods).reshape(-1, 2).T
+        bin_counts = [len(number.edges[1:]) for number in numbers]
+        of_sorts = [
+            numpy.flatnonzero(scale),
+            numpy.flatnonzero(gaps),
+            numpy.flatnonzero(cycle),
+            numpy.flatnonzero(cycle),
+            numpy.repeat(numpy.arange(len(numbers)), bin_counts),
+        ]
+        return cls(
+            fill=fill,
+            low=low,
+            high=high,
+            centre=centre,
+            scale=scale,
+            clip=clip,
+            scaled=of_sorts[0],
+            gaps=of_sorts[1],
+            cycles=of_sorts[2],
+            bins=of_sorts[4],
+            first=first,
+            length=length,
+            left=numpy.concatenate([number.edges[:-1] for number in numbers]),
+            width=numpy.concatenate([numpy.diff(number.edges) for number in numbers]),
+            order=numpy.argsort(numpy.concatenate(of_sorts), kind="stable"),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class NumberBlock:
+    """Numbers that are encoded together.
+
+    places : (outputs,) of the outputs of all sorts among those of the table
+    """
+
+    numbers: Sequence[NumberEncoding]
+    constants: NumberConstants
+    places: numpy.ndarray
+
+    @classmethod
+    def of(cls, numbers: Sequence[NumberEncoding], places: Sequence[slice]) -> Self:
+        """Return the block of numbers, at least one. places : of the outputs of each number"""
+        constants = NumberConstants.of(numbers)
+        columns = [numpy.arange(place.start, place.stop) for place in places]
+        return cls(numbers, constants, numpy.concatenate(columns)[constants.order.argsort()])
+
+    def write(self, table: Table, out: numpy.ndarray) -> None:
+        """Encode all rows of a table, some rows at a time.
+
+        Columns are read for more rows than are encoded at once: a number has several outputs.
+
+        out : (rows, outputs of the table) float32
+        """
+        rows_encoded = OUTPUTS_AT_ONCE // max(1, len(self.places)) + 1
+        numbers_read = OUTPUTS_READ_AT_ONCE // (rows_encoded * len(self.numbers))
+        rows_read = rows_encoded * max(1, numbers_read)
+        for rows in slices_of(table.rows, rows_read):
+            block = table if rows_read >= table.rows else table.take(rows)
+            x = numpy.stack(numbers_of(self.numbers, partial(read_number, block)), axis=1)
+            for part in slices_of(len(x), rows_encoded):
+                self._write(x[part], out[rows][part])
+
+    def _write(self, x: numpy.ndarray, out: numpy.ndarray) -> None:
+        """Encode rows. x : (rows, numbers) float64"""
+        # A comparison with NaN is false.
+        are_plain = bool(numpy.abs(x).max(initial=0.0) <= MAX_FINITE)
+        with numpy.errstate(over="ignore"):
+            encoded = encode_numbers(self.constants, x, numpy, are_plain=are_plain)
+        out[:, self.places] = numpy.concatenate(encoded.blocks, axis=1)
 
 
 def read_number(table: Table, number: NumberEncoding) -> numpy.ndarray:
@@ -395,7 +481,9 @@ class EncodedNumbers(NamedTuple):
     order: numpy.ndarray
 
 
-def encode_numbers(numbers: Sequence[NumberEncoding], x: Any, xp: Any) -> EncodedNumbers:
+def encode_numbers(
+    constants: NumberConstants, x: Any, xp: Any, *, are_plain: bool = False
+) -> EncodedNumbers:
     """Return the outputs of numbers.
 
     A bin below x is 1 and a bin above it 0; the bin that holds x says how far through the bin x
@@ -408,35 +496,24 @@ def encode_numbers(numbers: Sequence[NumberEncoding], x: Any, xp: Any) -> Encode
     by index, and functions of xp. ``predict.c`` repeats the formula in C.
 
     x : (rows, numbers) float64; xp : NumPy, or functions of the same names
+    are_plain : whether no number is a gap or beyond MAX_FINITE, so that none must be replaced
     """
-    fill, low, high, centre, scale = numpy.array(
-        [(n.fill, n.low, n.high, n.centre, n.scale) for n in numbers]
-    ).T
-    clip, gaps, cycle = numpy.array([(n.clip, n.gaps, n.cycle) for n in numbers]).T
-    scaled_columns = numpy.flatnonzero(scale)
-    gap_columns = numpy.flatnonzero(gaps)
-    cycle_columns = numpy.flatnonzero(cycle)
-    bin_counts = [len(number.edges[1:]) for number in numbers]
-    bin_columns = numpy.repeat(numpy.arange(len(numbers)), bin_counts)
-    is_gap = xp.isnan(x)
-    x = xp.where(is_gap, fill, x)
-    x = xp.where(xp.abs(x) > MAX_FINITE, xp.minimum(xp.maximum(x, low), high), x)
-    z = xp.clip((x - centre) * scale, -MAX_SCALED, MAX_SCALED)
-    z = xp.where(clip, z / xp.sqrt(z * z / 9.0 + 1.0), z)
-    blocks = [z[:, scaled_columns]]
-    if len(gap_columns):
-        blocks.append(xp.where(is_gap, 1.0, 0.0)[:, gap_columns])
-    if len(cycle_columns):
-        cycles = [PERIODS[number.part] for number in numbers if number.cycle]
-        first, length = numpy.array(cycles).T
-        angle = (x[:, cycle_columns] - first) * (2 * numpy.pi / length)
+    c = constants
+    is_gap = xp.isnan(x) if len(c.gaps) or not are_plain else None
+    if not are_plain:
+        x = xp.where(is_gap, c.fill, x)
+        x = xp.where(xp.abs(x) > MAX_FINITE, xp.minimum(xp.maximum(x, c.low), c.high), x)
+    z = xp.clip((x - c.centre) * c.scale, -MAX_SCALED, MAX_SCALED)
+    z = xp.where(c.clip, z / xp.sqrt(z * z / 9.0 + 1.0), z)
+    blocks = [z[:, c.scaled]]
+    if len(c.gaps):
+        blocks.append(xp.where(is_gap, 1.0, 0.0)[:, c.gaps])
+    if len(c.cycles):
+        angle = (x[:, c.cycles] - c.first) * (2 * numpy.pi / c.length)
         blocks += [xp.sin(angle), xp.cos(angle)]
-    if len(bin_columns):
-        left = numpy.concatenate([number.edges[:-1] for number in numbers])
-        width = numpy.concatenate([numpy.diff(number.edges) for number in numbers])
-        blocks.append(xp.clip((x[:, bin_columns] - left) / width, 0.0, 1.0))
-    columns = [scaled_columns, gap_columns, cycle_columns, cycle_columns, bin_columns]
-    return EncodedNumbers(blocks, numpy.argsort(numpy.concatenate(columns), kind="stable"))
+    if len(c.bins):
+        blocks.append(xp.clip((x[:, c.bins] - c.left) / c.width, 0.0, 1.0))
+    return EncodedNumbers(blocks, c.order)
 
 
 def parts_of_timestamps(seconds: Any) -> dict[str, Any]:
