@@ -54,5 +54,5 @@ class RowsToShuffle:
         for encoding_class, own in indices_by_class([self._encodings[k] for k in using]).items():
             encodings = [self._encodings[using[k]] for k in own]
             places = [self._places[using[k]] for k in own]
-            encoding_class.write_all(encodings, table, inputs, places)
+            encoding_class.writer(encodings, places)(table, inputs)
         return RowInputs(inputs)
