@@ -13,7 +13,7 @@ from xpnet.cli.reading import ReadColumns
 from xpnet.cli.rows.columns_of_rows import read_links, soft_rows, with_factors, with_weights
 from xpnet.cli.rows.divided import split, split_folds, split_last, with_training_classes
 from xpnet.cli.rows.table_rows import TableRows
-from xpnet.cli.rows.training_rows import _check_options_of_task, _in_order, _note_of_offsets
+from xpnet.cli.rows.training_rows import check_options_of_task, classes_in_order, note_of_offsets
 from xpnet.cli.settings import LinkedSettings, MeasuringSettings, RateSettings, TrainSettings
 from xpnet.data.frames import Frame
 from xpnet.data.task import Task
@@ -318,10 +318,10 @@ def test_other_numbers_are_no_probabilities(last: tuple[float, float], message: 
 def test_classes_in_the_order_that_an_option_names() -> None:
     classes = np.array(["high", "low", "middle"])
     order = ["none", "low", "middle", "high"]
-    assert _in_order(classes, order, "y").tolist() == ["low", "middle", "high"]
-    assert _in_order(np.array([1, 2, 10]), ["10", "2", "1"], "y").tolist() == [10, 2, 1]
+    assert classes_in_order(classes, order, "y").tolist() == ["low", "middle", "high"]
+    assert classes_in_order(np.array([1, 2, 10]), ["10", "2", "1"], "y").tolist() == [10, 2, 1]
     with pytest.raises(click.UsageError, match="every class of y; 'high' is missing in low,middle"):
-        _in_order(classes, ["low", "middle"], "y")
+        classes_in_order(classes, ["low", "middle"], "y")
 
 
 @pytest.mark.parametrize(
@@ -344,15 +344,15 @@ def test_options_of_the_other_task_are_refused(
 ) -> None:
     options = TrainSettings(data="d.csv", **settings)
     if message is None:
-        _check_options_of_task(Task(task, "so it is"), options)
+        check_options_of_task(Task(task, "so it is"), options)
     else:
         with pytest.raises(click.UsageError, match=message):
-            _check_options_of_task(Task(task, "so it is"), options)
+            check_options_of_task(Task(task, "so it is"), options)
 
 
 def test_notes_of_offsets() -> None:
-    assert _note_of_offsets(["o"], None) == "o has the offsets of the rows, and is no feature"
-    assert "raise the odds of q, and is no feature" in _note_of_offsets(["o"], CLASSES[:2])
-    assert _note_of_offsets(["a", "b", "c"], CLASSES) == (
+    assert note_of_offsets(["o"], None) == "o has the offsets of the rows, and is no feature"
+    assert "raise the odds of q, and is no feature" in note_of_offsets(["o"], CLASSES[:2])
+    assert note_of_offsets(["a", "b", "c"], CLASSES) == (
         "a, b, c have the offsets of the classes p, q, r, and are no features"
     )

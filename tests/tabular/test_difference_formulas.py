@@ -30,7 +30,7 @@ def test_counts_and_quantiles_of_columns_with_gaps() -> None:
 
 def test_bins_between_quantiles() -> None:
     for x in X:
-        bins = audition._bins(x, 8)
+        bins = audition.bins_between_quantiles(x, 8)
         present = x[~numpy.isnan(x)]
         edges = sorted(set(numpy.quantile(present, numpy.arange(1, 8) / 8)))
         for number, bin_ in zip(x, bins, strict=True):
@@ -40,13 +40,13 @@ def test_bins_between_quantiles() -> None:
                 assert bin_ == sum(number >= edge for edge in edges)
     values = ColumnValues(X)
     assert values.bins(1) is values.bins(1)
-    numpy.testing.assert_array_equal(values.bins(1), audition._bins(X[1], 32))
+    numpy.testing.assert_array_equal(values.bins(1), audition.bins_between_quantiles(X[1], 32))
 
 
 @pytest.mark.parametrize("columns", [[0, 2], [0, 1, 2]])
 def test_bins_of_equal_widths(columns: list[int]) -> None:
     x = numpy.vstack([X[columns], numpy.full(60, 7.0)])
-    bins = audition._equal_bins(x.copy())
+    bins = audition.bins_of_equal_width(x.copy())
     for numbers, of_number in zip(x, bins, strict=True):
         mean, spread = numpy.nanmean(numbers), numpy.nanstd(numbers)
         for number, bin_ in zip(numbers, of_number, strict=True):
@@ -59,7 +59,7 @@ def test_bins_of_equal_widths(columns: list[int]) -> None:
 
 def test_terms_of_piecewise_linear_functions() -> None:
     values = ColumnValues(X[:2])
-    design = audition._pieces(values, 3)
+    design = audition.linear_pieces(values, 3)
     assert design.shape == (1 + 3 + 3 + 1, 60)
     numpy.testing.assert_array_equal(design[0], 1.0)
     numpy.testing.assert_array_equal(design[7], numpy.isnan(X[1]))
@@ -70,14 +70,14 @@ def test_terms_of_piecewise_linear_functions() -> None:
             piece = (filled - edges[k]) / (edges[k + 1] - edges[k])
             numpy.testing.assert_allclose(rows[k], piece.clip(0, 1), atol=1e-12)
     constant = ColumnValues(numpy.full((1, 9), 3.0))
-    assert audition._pieces(constant, 4).shape == (1, 9)  # no bin has a width
+    assert audition.linear_pieces(constant, 4).shape == (1, 9)  # no bin has a width
 
 
 def test_sums_and_means_of_bins() -> None:
     Y = RNG.normal(size=(7, 2))
     bins = numpy.array([0, 2, 2, 0, 4, 2, 4])
-    sums = audition._sums(Y, bins, 6)
-    means = audition._means(Y, bins)
+    sums = audition.sums_of_bins(Y, bins, 6)
+    means = audition.means_of_bins(Y, bins)
     assert sums.shape == (6, 2) and means.shape == (5, 2)
     for k in range(5):
         own = Y[bins == k]
@@ -93,7 +93,7 @@ def test_what_bins_explain_beyond_chance(targets: int, rows: int, terms: int, fr
     residuals = RNG.normal(size=(rows, targets))
     bins = RNG.integers(0, 5, size=(4, rows))
     bins[3] = 2  # a single bin explains nothing
-    effects = Audition(ColumnValues(X), residuals, terms)._effects(residuals, bins)
+    effects = Audition(ColumnValues(X), residuals, terms).effects_of(residuals, bins)
     covariance = residuals.T @ residuals / free
     trace, norm = numpy.trace(covariance), numpy.sqrt((covariance**2).sum())
     for k in range(4):
@@ -109,7 +109,7 @@ def test_what_bins_explain_beyond_chance(targets: int, rows: int, terms: int, fr
 
 def test_residuals_of_zero_have_no_effect() -> None:
     zeros = numpy.zeros((50, 1))
-    effects = Audition(ColumnValues(X), zeros, 0)._effects(zeros, numpy.zeros((2, 50), int))
+    effects = Audition(ColumnValues(X), zeros, 0).effects_of(zeros, numpy.zeros((2, 50), int))
     numpy.testing.assert_array_equal(effects.deviations, [0, 0])
     numpy.testing.assert_array_equal(effects.explained, [0, 0])
 
@@ -119,7 +119,7 @@ def test_an_audition_begins_with_what_single_columns_do_not_explain() -> None:
     Y = numpy.column_stack([x[0] * x[1], RNG.normal(size=400)])
     begun = Audition.begun(ColumnValues(x), Y)
     count = (400 // 8) // 2  # bins of each column, at most 16
-    design = audition._pieces(ColumnValues(x), min(count, 16)).T
+    design = audition.linear_pieces(ColumnValues(x), min(count, 16)).T
     assert begun.terms == design.shape[1] == 33
     penalty = 1e-8 * 400 * numpy.eye(design.shape[1])
     weights = numpy.linalg.solve(design.T @ design + penalty, design.T @ Y)
@@ -134,7 +134,7 @@ def test_what_a_difference_explains_is_removed() -> None:
     before = Audition(ColumnValues(X), residuals, 5)
     after = before.without(x)
     assert after.terms == 5 + 16
-    bins = audition._bins(x, 16)
+    bins = audition.bins_between_quantiles(x, 16)
     for k in range(16):
         own = bins == k
         expected = residuals[own] - residuals[own].mean(axis=0)
@@ -146,7 +146,7 @@ def test_the_functions_of_both_columns_are_fitted_by_turns() -> None:
     x[1] += x[0]
     residuals = RNG.normal(size=(500, 1)) + x[0][:, None]
     values = ColumnValues(x)
-    found = Audition(values, residuals, 0)._beyond(Candidate(0, 1, 0.0))
+    found = Audition(values, residuals, 0).residuals_beyond(Candidate(0, 1, 0.0))
     first, second = values.bins(0), values.bins(1)
     of_first, of_second = numpy.zeros(33), numpy.zeros(33)
     for _ in range(3):
@@ -170,10 +170,13 @@ def test_differences_of_some_rows_and_of_units_that_begin_again() -> None:
     )
     numpy.testing.assert_array_equal(values.differences(pairs[1:2], 2), [[20, 700]])
     whole = values.equal_bins(pairs[:2], 1)
-    numpy.testing.assert_array_equal(whole, audition._equal_bins(values.differences(pairs[:2])))
+    numpy.testing.assert_array_equal(
+        whole, audition.bins_of_equal_width(values.differences(pairs[:2]))
+    )
     numpy.testing.assert_array_equal(values.equal_bins(pairs[::-1][1:], 1), whole[::-1])
     numpy.testing.assert_array_equal(
-        values.equal_bins(pairs[:1], 2), audition._equal_bins(values.differences(pairs[:1], 2))
+        values.equal_bins(pairs[:1], 2),
+        audition.bins_of_equal_width(values.differences(pairs[:1], 2)),
     )
 
 
@@ -302,7 +305,7 @@ def test_what_a_difference_must_explain(
     x = numpy.zeros((2, 60))
     x[:, :2] = (both[0] + both[1]) / 2, (both[1] - both[0]) / 2
     begun = GivenEffects(ColumnValues(x), numpy.zeros((60, 1)), 0)
-    passed = begun._passed(Candidate(0, 1, 0.0))
+    passed = begun.passed(Candidate(0, 1, 0.0))
     assert (passed is not None) == passes
     if passed is not None:
         assert passed.explained == pytest.approx(difference[1])
@@ -313,7 +316,7 @@ class GivenPassed(Audition):
 
     examined: list[int]
 
-    def _passed(self, candidate: Candidate) -> Any:
+    def passed(self, candidate: Candidate) -> Any:
         self.examined.append(candidate.first)
         return audition._Best(candidate, numpy.zeros(1), candidate.period)
 
@@ -347,7 +350,7 @@ def test_candidates_are_examined_from_the_most_promising_on(
 def test_pairs_are_screened_some_at_a_time(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     begun, pairs = with_rule(lambda x: numpy.sign(x[0] - x[2]))
     whole = begun.screened(pairs)
-    effects = begun._effects(begun.residuals, begun.values.equal_bins(pairs, 1))
+    effects = begun.effects_of(begun.residuals, begun.values.equal_bins(pairs, 1))
     expected = [
         pair
         for pair, deviations in zip(pairs, effects.deviations, strict=True)

@@ -78,13 +78,13 @@ def _labelled_rows(read: ReadColumns, settings: TrainSettings) -> tuple[TableRow
     )
     named_task = "classify" if settings.ordered and settings.task is None else settings.task
     task = choose_task(frame.name, target, labels, named_task, settings.loss)
-    _check_options_of_task(task, settings)
+    check_options_of_task(task, settings)
     note_missing_labels(frame, labelled)
     classes = numpy.unique(labels) if task.name == "classify" else None
     if classes is None:
         y = numbers_of(frame.name, target, labels)
     elif settings.ordered is not None:
-        classes = _in_order(classes, settings.ordered, target)
+        classes = classes_in_order(classes, settings.ordered, target)
         y = class_indices(frame.name, labels, classes.tolist())
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
@@ -102,14 +102,14 @@ def _softly_labelled_rows(
     columns : with the probability of each class
     """
     task = Task("classify", "--soft names the probabilities of classes")
-    _check_options_of_task(task, settings)
+    check_options_of_task(task, settings)
     classes = numpy.unique(columns)
     if settings.ordered is not None:
-        classes = _in_order(classes, settings.ordered, "--soft")
+        classes = classes_in_order(classes, settings.ordered, "--soft")
     return soft_rows(read, classes, settings), task
 
 
-def _in_order(classes: numpy.ndarray, order: Sequence[str], target: str) -> numpy.ndarray:
+def classes_in_order(classes: numpy.ndarray, order: Sequence[str], target: str) -> numpy.ndarray:
     """Return classes in the order of their texts, (classes,); the order may hold others, too.
 
     Raises click.UsageError for a class that the order misses.
@@ -145,7 +145,7 @@ def _first_report(rows: TableRows, target: str, task: Task, settings: TrainSetti
     }
 
 
-def _check_options_of_task(task: Task, settings: TrainSettings) -> None:
+def check_options_of_task(task: Task, settings: TrainSettings) -> None:
     """Raise UsageError for options that are for the other task."""
     if task.name == "classify" and settings.loss is not None:
         raise click.UsageError("--loss must go with numbers; got --task classify. Leave one out.")
@@ -175,7 +175,7 @@ def divisions_of(rows: TableRows, target: str, settings: TrainSettings) -> list[
     if settings.exposure is not None:
         notes.append(f"{settings.exposure} has the exposures of the rows, and is no feature")
     if settings.offset is not None:
-        notes.append(_note_of_offsets(settings.offset, rows.classes))
+        notes.append(note_of_offsets(settings.offset, rows.classes))
     if settings.test is not None:
         notes.append(f"test rows are those of {settings.test}")
         return [MeasuredParts(rows, _test_rows(rows, settings.test, target, settings))]
@@ -193,7 +193,7 @@ def divisions_of(rows: TableRows, target: str, settings: TrainSettings) -> list[
     return [MeasuredParts(*with_training_classes(*part)) for part in parts]
 
 
-def _note_of_offsets(columns: Sequence[str], classes: numpy.ndarray | None) -> str:
+def note_of_offsets(columns: Sequence[str], classes: numpy.ndarray | None) -> str:
     """Return a note on columns of offsets, and on the classes whose odds they raise.
 
     classes : None for numbers

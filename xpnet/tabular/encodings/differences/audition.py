@@ -98,7 +98,7 @@ class ColumnValues:
     def bins(self, column: int) -> numpy.ndarray:
         """Return the fine bin of each row of a column: (rows,) int64."""
         if column not in self._bins:
-            self._bins[column] = _bins(self.x[column], COLUMN_BINS)
+            self._bins[column] = bins_between_quantiles(self.x[column], COLUMN_BINS)
         return self._bins[column]
 
     @cached_property
@@ -113,10 +113,10 @@ class ColumnValues:
         difference that is kept.
         """
         if step > 1:
-            return _equal_bins(self.differences(candidates, step))
+            return bins_of_equal_width(self.differences(candidates, step))
         new = [pair for pair in candidates if pair not in self._pair_bins]
         if new:
-            bins = _equal_bins(self.differences(new)).astype(numpy.uint8)
+            bins = bins_of_equal_width(self.differences(new)).astype(numpy.uint8)
             self._pair_bins.update(zip(new, bins, strict=True))
         return numpy.stack([self._pair_bins[pair] for pair in candidates])
 
@@ -173,7 +173,7 @@ class Audition:
         with which the difference to another column may be correlated.
         """
         count = int(min(MAX_TABLE_BINS, len(Y) // 8)) // len(values.x)
-        design = _pieces(values, min(max(count, 1), DIFFERENCE_BINS))
+        design = linear_pieces(values, min(max(count, 1), DIFFERENCE_BINS))
         gram = design @ design.T
         gram[numpy.diag_indices_from(gram)] += RIDGE * len(Y)
         residuals = Y - design.T @ numpy.linalg.solve(gram, design @ Y)
@@ -181,8 +181,8 @@ class Audition:
 
     def without(self, x: numpy.ndarray) -> "Audition":
         """Return the audition whose residuals have no means in the bins of a difference."""
-        bins = _bins(x, DIFFERENCE_BINS)
-        residuals = self.residuals - _means(self.residuals, bins)[bins]
+        bins = bins_between_quantiles(x, DIFFERENCE_BINS)
+        residuals = self.residuals - means_of_bins(self.residuals, bins)[bins]
         return Audition(self.values, residuals, self.terms + DIFFERENCE_BINS)
 
     def screened_once(self, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -199,7 +199,7 @@ class Audition:
         for pair in sorted(screened, key=lambda pair: -pair.explained):
             if best is not None and pair.explained < MIN_SHARE_OF_BEST * best.explained:
                 break
-            passed = self._passed(pair.candidate)
+            passed = self.passed(pair.candidate)
             if passed is not None and (best is None or passed.explained > best.explained):
                 best = passed
         return best
@@ -214,15 +214,15 @@ class Audition:
         screened: list[_Screened] = []
         for start in range(0, len(candidates), at_once):
             pairs = candidates[start : start + at_once]
-            effects = self._effects(residuals, self.values.equal_bins(pairs, step))
+            effects = self.effects_of(residuals, self.values.equal_bins(pairs, step))
             columns = (effects.deviations.tolist(), effects.explained.tolist())
             screened += map(_Screened, pairs, *columns)
         return [pair for pair in screened if pair.deviations >= MIN_DEVIATIONS_OF_SCREENED]
 
-    def _passed(self, candidate: Candidate) -> _Best | None:
+    def passed(self, candidate: Candidate) -> _Best | None:
         """Return what the difference of a candidate explains, None where it is not enough."""
         (x,) = self.values.differences([candidate])
-        residuals = self._beyond(candidate)
+        residuals = self.residuals_beyond(candidate)
         effect = self._effect(residuals, x)
         if effect.deviations < MIN_DEVIATIONS or effect.explained < MIN_EXPLAINED:
             return None
@@ -234,14 +234,14 @@ class Audition:
             return _Best(candidate, x, effect.explained)
         return None
 
-    def _beyond(self, candidate: Candidate) -> numpy.ndarray:
+    def residuals_beyond(self, candidate: Candidate) -> numpy.ndarray:
         """Return the residuals without what the fine bins of both columns explain.
 
         The functions of both columns are fitted by turns, each to what the other one leaves. This
         takes the number of rows of each pair of bins, and the sums of the residuals in the bins.
         """
         bins = self.values.bins(candidate.first), self.values.bins(candidate.second)
-        sums = [_sums(self.residuals, of_column, BINS_WITH_GAPS) for of_column in bins]
+        sums = [sums_of_bins(self.residuals, of_column, BINS_WITH_GAPS) for of_column in bins]
         shape = BINS_WITH_GAPS, BINS_WITH_GAPS
         rows = numpy.bincount(bins[0] * BINS_WITH_GAPS + bins[1], minlength=BINS_WITH_GAPS**2)
         rows_of_both = rows.reshape(shape).astype(numpy.float64)
@@ -255,10 +255,10 @@ class Audition:
 
     def _effect(self, residuals: numpy.ndarray, x: numpy.ndarray) -> "_Effect":
         """Return how much the bins of a number explain of the residuals. x : (rows,)"""
-        effects = self._effects(residuals, _bins(x, DIFFERENCE_BINS)[None])
+        effects = self.effects_of(residuals, bins_between_quantiles(x, DIFFERENCE_BINS)[None])
         return _Effect(float(effects.deviations[0]), float(effects.explained[0]))
 
-    def _effects(self, residuals: numpy.ndarray, bins: numpy.ndarray) -> "_Effects":
+    def effects_of(self, residuals: numpy.ndarray, bins: numpy.ndarray) -> "_Effects":
         """Return how much the bins of each of several numbers explain of the residuals.
 
         By chance, sums of squares of means of bins have the mean (bins - 1) tr(C) and the variance
@@ -313,7 +313,7 @@ class _Effects(NamedTuple):
     explained: numpy.ndarray
 
 
-def _bins(x: numpy.ndarray, count: int) -> numpy.ndarray:
+def bins_between_quantiles(x: numpy.ndarray, count: int) -> numpy.ndarray:
     """Return the bin of each number, between quantiles; gaps have the last bin: (rows,) int64."""
     (quantiles,) = ColumnValues(x[None]).quantiles(numpy.linspace(0, 1, count + 1)[1:-1])
     edges = numpy.unique(quantiles)
@@ -322,7 +322,7 @@ def _bins(x: numpy.ndarray, count: int) -> numpy.ndarray:
     return bins
 
 
-def _equal_bins(x: numpy.ndarray) -> numpy.ndarray:
+def bins_of_equal_width(x: numpy.ndarray) -> numpy.ndarray:
     """Return the bin of each number, of equal widths around the mean; gaps have the last bin.
 
     These take a fraction of the time of quantiles.
@@ -345,7 +345,7 @@ def _equal_bins(x: numpy.ndarray) -> numpy.ndarray:
     return bins
 
 
-def _pieces(values: ColumnValues, count: int) -> numpy.ndarray:
+def linear_pieces(values: ColumnValues, count: int) -> numpy.ndarray:
     """Return the terms of piecewise-linear functions of all columns.
 
     These are a constant, how far each number is through each of the bins of its column, and
@@ -369,12 +369,12 @@ def _pieces(values: ColumnValues, count: int) -> numpy.ndarray:
     return design
 
 
-def _sums(Y: numpy.ndarray, bins: numpy.ndarray, count: int) -> numpy.ndarray:
+def sums_of_bins(Y: numpy.ndarray, bins: numpy.ndarray, count: int) -> numpy.ndarray:
     """Return the sum of the rows of each of a number of bins: (bins, columns)."""
     return numpy.stack([numpy.bincount(bins, column, count) for column in Y.T], axis=1)
 
 
-def _means(Y: numpy.ndarray, bins: numpy.ndarray) -> numpy.ndarray:
+def means_of_bins(Y: numpy.ndarray, bins: numpy.ndarray) -> numpy.ndarray:
     """Return the mean of the rows of each bin, 0 for a bin without rows: (bins, columns)."""
     counts = numpy.bincount(bins)
-    return _sums(Y, bins, len(counts)) / counts.clip(min=1)[:, None]
+    return sums_of_bins(Y, bins, len(counts)) / counts.clip(min=1)[:, None]
