@@ -109,11 +109,19 @@ def first_thresholds(Y: numpy.ndarray, weight: numpy.ndarray | None, classes: in
     Y : (rows,) class indices or (rows, classes) shares; weight : (rows,) or None
     returns (classes,) float64, as ``xpnet.ops.ordered`` takes them
     """
-    if Y.ndim == 1:
-        counts = numpy.bincount(Y, weight, minlength=classes)
-    else:
-        counts = Y.sum(axis=0) if weight is None else weight @ Y
+    counts = sums_of_classes(Y, weight, classes)
     return outputs_of_cumulative(cumulative_logits(counts + 1))
+
+
+def sums_of_classes(Y: numpy.ndarray, weight: numpy.ndarray | None, classes: int) -> numpy.ndarray:
+    """Return the rows of each class, each by its weight: (classes,).
+
+    Y : (rows,) class indices or (rows, classes) shares; weight : (rows,) or None
+    """
+    if Y.ndim == 1:
+        return numpy.bincount(Y, weight, minlength=classes)
+    sums: numpy.ndarray = Y.sum(axis=0) if weight is None else weight @ Y
+    return sums
 
 
 def cumulative_logits(shares: numpy.ndarray) -> numpy.ndarray:

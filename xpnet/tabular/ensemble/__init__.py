@@ -11,6 +11,7 @@
 ``blending``          the settings whose networks predict validation rows best together
 ``predicted_rows``    validation rows, predicted by networks that were not trained on them
 ``cross_fit``         the same by networks of their own, of rows of few groups
-``calibration``       intervals, temperatures and thresholds from these predictions
+``calibration``       intervals, temperatures and thresholds from these predictions; the level of a
+                      trained network: totals of means, shares of ordered classes
 ``watching``          callbacks and logged lines of a fit
 """

@@ -20,13 +20,13 @@ import numpy
 
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.models import Network
+from xpnet.tabular.ensemble.calibration import totals_of
 from xpnet.tabular.ensemble.ensemble import Ensemble
 from xpnet.tabular.ensemble.linear_baseline import fit_linear
 from xpnet.tabular.ensemble.linear_solvers import LinearModel
 from xpnet.tabular.ensemble.network_training import (
     blend_weight_of,
     new_network,
-    totals_of,
     training_targets,
 )
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows

@@ -71,6 +71,10 @@ MAX_ROWS = 50_000
 """Number of rows up to which networks have a linear baseline; with more they need none."""
 MIN_GAIN = 0.01
 """The share of the validation loss that a linear baseline must take away to become a part."""
+MIN_GAIN_OF_ORDERED = 0.003
+"""The same share for ordered classes, most of whose log loss is noise between neighbours: 1 % of it
+may be much of what the columns tell. With 1 % made-up linear tables had a higher loss of new rows,
+and nonlinear ones no lower one."""
 MIN_GAIN_OF_NETWORKS = 0.05
 """The share of the validation loss of a linear model alone that networks must take away to become a
 part, in tables with more numbers than rows. A smaller share of a hundred rows is chance."""
@@ -316,16 +320,18 @@ def held_outputs(
     return HeldOutputs(parts, blends, losses)
 
 
-def best_blend(losses: numpy.ndarray, *, prefers_linear: bool = False) -> int:
+def best_blend(losses: numpy.ndarray, loss: str, *, prefers_linear: bool = False) -> int:
     """Return the index of the blend weight with the lowest loss if it gains enough.
 
-    losses : (blend weights,), summed over the networks
+    losses : (blend weights,), summed over the networks; loss : its name
     prefers_linear : whether it must gain beside the linear baseline alone, and not beside the
         networks alone
     """
     usual = len(losses) - 1 if prefers_linear else 0
     best = int(numpy.argmin(losses))
-    min_gain = MIN_GAIN_OF_NETWORKS if prefers_linear else MIN_GAIN
+    min_gain = MIN_GAIN_OF_ORDERED if loss == "ordered_cross_entropy" else MIN_GAIN
+    if prefers_linear:
+        min_gain = MIN_GAIN_OF_NETWORKS
     gains = losses[best] < (1 - min_gain) * losses[usual]
     return best if gains else usual
 

@@ -1,12 +1,11 @@
 """The training of one network of a table, with its linear baseline."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
-from sklearn.utils import gen_batches
 
 from xpnet.backend import Backend, NetworkSpec, on_device
 from xpnet.backend.blas import one_thread
@@ -24,7 +23,12 @@ from xpnet.ops import Array
 from xpnet.ops.losses import smoothed
 from xpnet.ops.offsets import has_offsets, labels_and_offsets
 from xpnet.tabular.ensemble.best_epoch import BestEpoch
-from xpnet.tabular.ensemble.calibration import Totals
+from xpnet.tabular.ensemble.calibration import (
+    Totals,
+    balanced_thresholds,
+    totals_of,
+    with_moved_thresholds,
+)
 from xpnet.tabular.ensemble.linear_baseline import (
     BLEND_WEIGHTS,
     LinearModel,
@@ -44,13 +48,10 @@ from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows
 from xpnet.training import LabeledRows, TrainingState, train
 from xpnet.training.callbacks import CallbackLike
-from xpnet.training.streamed import SourceRows, Streamed
+from xpnet.training.streamed import Streamed
 
 MAX_ROWS_OF_MEAN = 10_000
 """Maximum number of rows whose mean is taken where units begin; more move it by little."""
-ROWS_OF_TOTALS = 8192
-"""Rows that are predicted at once for their total; the values of hidden units of all would take
-much memory."""
 LINEAR_SHARE = 0.2
 """Share of the time of a network after which the solver of its linear baseline ends."""
 
@@ -70,6 +71,8 @@ class NetworkTraining:
     totals : of the training rows by the best epoch, for means with a logarithmic link; None for
         other outputs, and before the end
     final_totals : of all rows of the fit by the parameters that predict new rows; None likewise
+    thresholds : the last biases that balance ordered classes over the training rows; None for other
+        classes, and before the end
     """
 
     network: Network
@@ -82,6 +85,7 @@ class NetworkTraining:
     wide: WideModels | None = None
     totals: Totals | None = None
     final_totals: Totals | None = None
+    thresholds: numpy.ndarray | None = None
 
     @property
     def best_epoch(self) -> int:
@@ -105,6 +109,8 @@ class NetworkTraining:
         kept = self.best.kept
         if kept.state is not None:
             self.network.load_values(kept.state.params)
+        if self.thresholds is not None:
+            put_thresholds(self.network, self.thresholds)
 
 
 def begin_training(
@@ -212,9 +218,34 @@ def train_network(
         )
     else:
         network.fit(rows.X, Y, sample_weight=rows.weight, **settings)
+    if recipe.spec.loss == "ordered_cross_entropy" and training.best_epoch:
+        balance_classes(training, replace(rows, Y=Y))
     if validation is not None:
         with one_thread:  # The products of few rows are small.
             measure_baseline(training, validation)
+
+
+def balance_classes(training: NetworkTraining, rows: LabeledRows) -> None:
+    """Predict each ordered class as often as the training rows of a trained network have it.
+
+    The outputs of validation rows at the epochs that others choose get the same thresholds.
+    """
+    network = training.network
+    before = network.values()[network.spec.bias_names[-1]]
+    training.thresholds = balanced_thresholds(network, rows)
+    put_thresholds(network, training.thresholds)
+    held = training.best.held
+    if held is not None:
+        held.outputs = [
+            with_moved_thresholds(outputs, before, training.thresholds) for outputs in held.outputs
+        ]
+
+
+def put_thresholds(network: Network, thresholds: numpy.ndarray) -> None:
+    """Replace the last biases of a network. thresholds : in their shape"""
+    values = network.values()
+    name = network.spec.bias_names[-1]
+    network.load_values(values | {name: thresholds.astype(values[name].dtype)})
 
 
 def measure_totals(
@@ -229,30 +260,6 @@ def measure_totals(
     training.totals = training.final_totals = totals_of(training.network, rows)
     if validation is not None:
         training.final_totals += totals_of(training.network, validation)
-
-
-def totals_of(network: Network, rows: LabeledRows) -> Totals:
-    """Return the weighted sums of the targets of rows and of their predictions."""
-    to_numpy = network.backend.to_numpy
-    outputs = network.spec.widths[-1]
-    totals = Totals(numpy.zeros(outputs), numpy.zeros(outputs))
-    for part in _parts_of(network, rows):
-        predicted = numpy.asarray(to_numpy(network.predict(part.X)), numpy.float64)
-        observed = numpy.asarray(to_host(part.Y), numpy.float64)
-        weight = numpy.ones(len(observed)) if part.weight is None else to_host(part.weight)
-        totals += Totals(weight @ observed, weight @ predicted)
-    return totals
-
-
-def _parts_of(network: Network, rows: LabeledRows) -> Iterator[LabeledRows]:
-    """Yield rows in parts that fit into memory with the values of all hidden units."""
-    if isinstance(rows.X, Source):
-        source_rows = SourceRows.whole(rows.X, rows.Y, rows.weight)
-        yield from source_rows.parts(network.backend, network.spec.dtype)
-        return
-    for part in gen_batches(rows.count, ROWS_OF_TOTALS):
-        weight = None if rows.weight is None else rows.weight[part]
-        yield LabeledRows(rows.X[part], rows.Y[part], weight)
 
 
 def measure_baseline(training: NetworkTraining, validation: LabeledRows) -> None:
@@ -298,9 +305,10 @@ def refit_network(
     if epochs <= 0:
         return
     validated = network.values()
+    learned_rows = replace(rows, Y=training_targets(recipe, rows, network.backend))
     refit(
         network,
-        replace(rows, Y=training_targets(recipe, rows, network.backend)),
+        learned_rows,
         epochs=epochs,
         best_epoch=training.best_epoch,
         batch_size=min(recipe.batch_size, rows.count),
@@ -308,6 +316,8 @@ def refit_network(
         seconds=seconds,
         callbacks=callbacks,
     )
+    if training.thresholds is not None:
+        put_thresholds(network, balanced_thresholds(network, learned_rows))
     refitted = network.values()
     if training.totals is not None:
         training.final_totals = totals_of(network, rows)
@@ -363,10 +373,16 @@ def blend_weight_of(trainings: Sequence[NetworkTraining]) -> float:
     losses = [training.losses for training in trainings if training.losses is not None]
     if not losses or len(losses) < len(trainings):
         return 0.0
-    prefers_linear = trainings[0].wide is not None
-    return float(
-        BLEND_WEIGHTS[best_blend(numpy.sum(losses, axis=0), prefers_linear=prefers_linear)]
-    )
+    return float(BLEND_WEIGHTS[_blend_of(trainings[0], numpy.sum(losses, axis=0))])
+
+
+def _blend_of(training: NetworkTraining, losses: numpy.ndarray) -> int:
+    """Return the index of the blend weight that helps networks like this one most.
+
+    losses : (blend weights,)
+    """
+    prefers_linear = training.wide is not None
+    return best_blend(losses, training.network.spec.loss, prefers_linear=prefers_linear)
 
 
 def held_predictions(
@@ -394,8 +410,7 @@ def held_predictions(
                 for other, other_fold in zip(trainings, folds, strict=True)
                 if other is not training
             )
-            prefers_linear = training.wide is not None
-            indices = [best_blend(of_others, prefers_linear=prefers_linear) for of_others in losses]
+            indices = [_blend_of(training, of_others) for of_others in losses]
         predictions.append(held.of_weights(numpy.array(indices)))
     return predictions
 
