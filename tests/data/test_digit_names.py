@@ -12,6 +12,8 @@ from xpnet.data.readers.digit_names import columns_of_names, large_columns, may_
     [
         ("01", True),
         ("0123456789", True),
+        ("4,05", True),
+        ("4;05", True),
         ("-01", True),
         ("+01", True),
         (" 01", True),

@@ -1,5 +1,6 @@
 """What the audition of differences computes, by plain loops."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -26,6 +27,8 @@ def test_counts_and_quantiles_of_columns_with_gaps() -> None:
     expected = numpy.nanquantile(X, levels, axis=1).T
     numpy.testing.assert_allclose(values.quantiles(levels)[:3], expected, rtol=1e-12)
     assert numpy.isnan(values.quantiles(levels)[3]).all()
+    alone = ColumnValues(numpy.array([[7.0, numpy.nan, numpy.nan]]))
+    numpy.testing.assert_array_equal(alone.quantiles(levels), [[7.0] * 5])
 
 
 def test_bins_between_quantiles() -> None:
@@ -273,6 +276,21 @@ def test_clock_times_as_numbers(numbers: list[float], are_clock: bool) -> None:
     assert are_clock_numbers(numpy.array(numbers)) is are_clock
 
 
+@pytest.mark.parametrize(
+    ("part", "is_time_of_day", "x", "unit"),
+    [
+        ("", False, [1.0, 2.0], NUMBER),
+        ("", False, HOURLY, CLOCK),
+        ("trend", False, HOURLY, Unit(True, "UTC", False, 0.0)),
+        ("trend", True, [1.0, 2.0], Unit(True, "UTC", False, 86400.0)),
+    ],
+)
+def test_the_unit_of_a_column(part: str, is_time_of_day: bool, x: list[float], unit: Unit) -> None:
+    encoding: Any = SimpleNamespace(part=part)
+    column = units.NumberColumn(encoding, numpy.array(x), is_time_of_day, "UTC")
+    assert units.unit_of(column) == unit
+
+
 def test_columns_in_their_units() -> None:
     x = numpy.array([1730.0, numpy.inf, numpy.nan, 5.0])
     numpy.testing.assert_array_equal(in_unit(x, NUMBER), [1730, numpy.nan, numpy.nan, 5])
@@ -361,7 +379,9 @@ def test_pairs_are_screened_some_at_a_time(monkeypatch: pytest.MonkeyPatch, at_o
     assert begun.screened(pairs) == whole
 
 
-@pytest.mark.parametrize(("rows", "targets", "step"), [(4095, 1, 1), (4096, 1, 2), (6144, 1, 3)])
+@pytest.mark.parametrize(
+    ("rows", "targets", "step"), [(100, 1, 1), (4095, 1, 1), (4096, 1, 2), (6144, 1, 3)]
+)
 def test_many_rows_are_screened_by_some_of_them(rows: int, targets: int, step: int) -> None:
     rng = numpy.random.default_rng(0)
     steps = []

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy
+import pandas
 import pytest
 from numpy.random import RandomState
 
@@ -16,8 +17,10 @@ from xpnet.tabular.rows.division import (
     group_numbers,
     latest_fold,
     latest_rows,
+    links_of,
     random_folds,
     split_off_rows,
+    times_of,
     unseen_inputs,
     with_unseen_inputs,
 )
@@ -35,6 +38,8 @@ from xpnet.tabular.rows.division import (
         ([3, 1, 3, 2, 3], 0.2, [3]),  # rows of one time are together
         ([3, 1, 3, 2, 3], 0.75, [3, 2]),
         ([1, 2, 2, 2, 2], 0.1, [2]),
+        ([1, 2, 3, 3, 3, 3], 0.7, [3]),  # four of six rows
+        ([1, 1, 1, 1, 2, 3], 0.3, [2, 3]),  # two of six rows
     ],
 )
 def test_the_latest_rows_are_whole_times(
@@ -174,6 +179,39 @@ def test_groups_are_numbered_and_gaps_refused() -> None:
         group_numbers(numpy.array(["a", None], object), 2)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         group_numbers([1, 2], 3)
+
+
+def test_links_are_groups_or_times() -> None:
+    X = pandas.DataFrame({"x": [1.0, 2.0, 3.0], "day": [3.0, 1.0, 2.0]})
+    none = links_of(X, None, None, 3)
+    assert none.groups is None
+    assert none.time is None
+    of_groups = links_of(X, ["b", "a", "b"], None, 3)
+    assert of_groups.groups is not None
+    assert of_groups.groups.tolist() == [1, 0, 1]
+    assert of_groups.time is None
+    for time in ("day", [3.0, 1.0, 2.0]):
+        of_times = links_of(X, None, time, 3)
+        assert of_times.groups is None
+        assert of_times.time is not None
+        assert of_times.time.tolist() == [3.0, 1.0, 2.0]
+    with pytest.raises(InputError, match="must not come together; got both"):
+        links_of(X, [1, 2, 3], "day", 3)
+
+
+def test_times_are_seconds_or_numbers() -> None:
+    X = pandas.DataFrame({"x": [1.0, 2.0], "day": ["1970-01-02", "1970-01-01"]})
+    assert times_of(X, "day", 2).tolist() == [86400.0, 0.0]
+    assert times_of(X, pandas.to_datetime(X["day"]), 2).tolist() == [86400.0, 0.0]
+    assert times_of(X, [7, 5], 2).tolist() == [7.0, 5.0]
+    with pytest.raises(InputError, match="got 1 others"):
+        times_of(X, [7.0, numpy.inf], 2)
+    with pytest.raises(InputError, match="name of a column of X; got 'days'.*'day'"):
+        times_of(X, "days", 2)
+    with pytest.raises(InputError, match="got the array of"):
+        times_of(X, ["p", "q"], 2)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        times_of(X, [7.0], 2)
 
 
 def test_classes_are_stratified_where_one_has_a_row_for_each_fold() -> None:
