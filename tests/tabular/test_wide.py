@@ -14,7 +14,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
 import xpnet
-from xpnet.tabular.columns.records import Table
+from xpnet.tabular.columns.frames import table_of
+from xpnet.tabular.columns.records import Numbers, Table
 from xpnet.tabular.encodings.column_fit import MAX_BINNED_NUMBERS
 from xpnet.tabular.encodings.number import NUMBERS_AT_ONCE
 from xpnet.tabular.ensemble.refit import refit_epochs
@@ -50,13 +51,65 @@ def test_a_column_is_read_once_where_rows_are_encoded_in_several_blocks(
     X = numpy.random.default_rng(0).normal(size=(1000, 500))
     X[::9, ::11] = numpy.nan
     encoder = xpnet.TableEncoder(bins=5).fit(X)
+    matrix = encoder.transform(X)
     parts = [encoder.transform(X[row : row + 125]) for row in range(0, len(X), 125)]
     reads: list[int] = []
     read = Table.numbers
     monkeypatch.setattr(Table, "numbers", lambda self, k: (reads.append(k), read(self, k))[1])
-    together = encoder.transform(X)
+    columns = {f"c{k}": X[:, k] for k in range(500)}
+    encoder.feature_names_in_ = numpy.array(list(columns), object)
+    together = encoder.transform(columns)
     assert sorted(reads) == list(range(500))
     numpy.testing.assert_array_equal(together, numpy.vstack(parts))
+    numpy.testing.assert_array_equal(together, matrix)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16", "uint8", "float64", ">f8", "bool"])
+@pytest.mark.parametrize("codes", [None, 1])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_matrix_of_numbers_is_encoded_like_its_columns(
+    dtype: str, codes: int | None, order: Any
+) -> None:
+    """Columns of a matrix are read together, but for those with codes for gaps and categories."""
+    X = numpy.random.default_rng(0).integers(0, 9, size=(60, 6)).astype(dtype, order=order)
+    names = [f"c{k}" for k in range(6)]
+    settings: dict[str, Any] = {"bins": 4, "categorical_features": ["c2"], "min_frequency": 1}
+    encoder = xpnet.TableEncoder(missing_values=codes and {"c1": codes, "c4": codes}, **settings)
+    encoder.fit({name: X[:, k] for k, name in enumerate(names)})
+    frame = pandas.DataFrame(X.astype(numpy.dtype(dtype).newbyteorder("=")), columns=names)
+    columns = [X[:, k].copy() for k in range(6)]
+    alone = encoder.transform(dict(zip(names, columns, strict=True)))
+    numpy.testing.assert_array_equal(encoder.transform(frame), alone)
+    numpy.testing.assert_array_equal(encoder.transform(frame[names[::-1]]), alone)
+    numpy.testing.assert_array_equal(
+        encoder.transform(frame.assign(more=1)[["more", *names]]), alone
+    )
+    with pytest.warns(UserWarning, match="valid feature names"):
+        numpy.testing.assert_array_equal(encoder.transform(X), alone)
+    with pytest.warns(UserWarning, match="valid feature names"):
+        numpy.testing.assert_array_equal(encoder.transform(X[7:8]), alone[7:8])
+
+
+def test_columns_of_a_matrix_are_not_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = xpnet.TableEncoder(bins=5).fit(FRAME)
+    expected = encoder.transform(FRAME)
+    monkeypatch.setattr(Table, "numbers", None)
+    monkeypatch.setattr(Table, "values", None)
+    numpy.testing.assert_array_equal(encoder.transform(FRAME), expected)
+    numpy.testing.assert_array_equal(encoder.transform(FRAME.iloc[5:6]), expected[5:6])
+
+
+def test_rows_of_a_matrix_are_taken_together() -> None:
+    table = table_of(NUMBERS).with_values({2: Numbers(numpy.arange(float(ROWS)))})
+    taken = table.take(slice(5, 9))
+    assert not taken.is_matrix and table_of(NUMBERS).take(slice(5, 9)).is_matrix
+    assert taken.rows == 4 and len(list(taken.columns)) == COLUMNS
+    numpy.testing.assert_array_equal(taken.numbers(2), [5.0, 6.0, 7.0, 8.0])
+    assert taken.numbers_together(range(2, 5)) is None
+    numpy.testing.assert_array_equal(taken.numbers_together(range(3, 6)), NUMBERS[5:9, 3:6])
+    numpy.testing.assert_array_equal(taken.numbers_together([9, 4]), NUMBERS[5:9, [9, 4]])
+    of_indices = table.take(numpy.array([3, 1]))
+    numpy.testing.assert_array_equal(of_indices.numbers(7), NUMBERS[[3, 1], 7])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "uint8", "float64"])

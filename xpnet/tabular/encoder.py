@@ -544,12 +544,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             The columns in the order of the training, with text read as it was then.
         """
         table = self._in_order_of_training(table, model)
-        forms = {
-            encoding.column: form_of_later_rows(
-                self.forms_.get(encoding.column), table.values(encoding.column)
-            )
-            for encoding in self.encodings_
-        }
+        if table.is_matrix and not table.forms:  # Its columns are numbers already.
+            forms = {index: form for index, form in self.forms_.items() if not form.keeps_numbers}
+        else:
+            forms = {
+                encoding.column: form_of_later_rows(
+                    self.forms_.get(encoding.column), table.values(encoding.column)
+                )
+                for encoding in self.encodings_
+            }
         return read_table(table, forms, self.unreadable)
 
     def _in_order_of_training(self, table: Table, model: str) -> Table:

@@ -125,7 +125,8 @@ class FittedTable:
     def network_outputs(self, encoded: numpy.ndarray, method: str) -> list[numpy.ndarray]:
         """Return the results of a method of each network on encoded rows: (..., rows, outputs)."""
         rows = len(encoded)
-        padded = numpy.pad(encoded, ((0, -rows % BATCH_MULTIPLE), (0, 0)))
+        padded = numpy.zeros((rows + -rows % BATCH_MULTIPLE, encoded.shape[1]), encoded.dtype)
+        padded[:rows] = encoded
         moved = self.networks[0].backend.asarray(padded)  # once for all networks
         return [
             network.backend.to_numpy(getattr(network, method)(moved))[..., :rows, :]

@@ -78,6 +78,11 @@ class ColumnForm:
     refuses: tuple[str, ...] = ()
 
     @property
+    def keeps_numbers(self) -> bool:
+        """Return whether the form reads numbers of an array or a frame as they are."""
+        return self.kind in ("number", "duration") and not self.codes
+
+    @property
     def gap_texts(self) -> set[str]:
         """Return the texts that are gaps."""
         if self.kind == "category" and self.replaces_usual:

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_array
 
 from xpnet.errors import InputError
 from xpnet.models.inputs import check_no_loader, to_host
-from xpnet.tabular.columns.records import Column, Table, text_of
+from xpnet.tabular.columns.records import Column, MatrixColumns, Table, text_of
 from xpnet.tabular.columns.series import values_of
 from xpnet.typing import TableLike
 
@@ -25,6 +25,9 @@ _CHECKS: dict[str, object] = {
     "ensure_all_finite": False,
     "estimator": "TableEncoder",
 }
+
+NUMBER_KINDS = "fiub"
+"""The kinds of NumPy's dtypes of numbers and booleans, of which a matrix is read as a whole."""
 
 
 def table_of(X: Any) -> Table:
@@ -41,6 +44,8 @@ def table_of(X: Any) -> Table:
     if getattr(X, "shape", (0, 0))[1:] == ():  # a column of a frame, or no table at all
         check_array(X, **_CHECKS)
     names, arrays = _columns_of(X)
+    if isinstance(arrays, numpy.ndarray):
+        return _with_names(names, MatrixColumns(arrays))
     if not arrays:
         raise InputError("A table must have a column or more; got none. Pass features as columns.")
     shown_names = names or _numbered(arrays)
@@ -78,11 +83,13 @@ def _check_has_rows(shape: Sequence[int]) -> None:
 class NamedColumns(NamedTuple):
     """Columns of any library, which are not checked yet.
 
-    names : of the columns, none for those of a matrix; arrays : single values in a wrong dict
+    names : of the columns, none for those of a matrix
+    arrays : single values in a wrong dict; (rows, columns) for a matrix of numbers, which needs no
+        check
     """
 
     names: Sequence[object]
-    arrays: Sequence[object]
+    arrays: Sequence[object] | numpy.ndarray
 
 
 def _columns_of(X: TableLike) -> NamedColumns:
@@ -95,11 +102,11 @@ def _columns_of(X: TableLike) -> NamedColumns:
         is_pandas = type(X).__module__.partition(".")[0] == "pandas"
         dtypes = set(frame.dtypes) if is_pandas and frame.ndim == 2 else set()
         if len(dtypes) == 1 and all(map(_is_plain_number, dtypes)):
-            return NamedColumns(frame.columns.tolist(), list(frame.to_numpy().T))
+            return NamedColumns(frame.columns.tolist(), frame.to_numpy())
         items: list[tuple[object, object]] = list(frame.items())
         return NamedColumns([name for name, _ in items], [column for _, column in items])
     if not hasattr(X, "__arrow_c_stream__"):
-        return NamedColumns([], _columns_of_matrix(X))
+        return NamedColumns([], _matrix_of(X))
     table = _frame_of(X)
     if table.implementation.is_pyarrow():
         return NamedColumns(table.columns, table.to_native().columns)
@@ -136,15 +143,18 @@ def _frame_of(X: TableLike) -> narwhals.DataFrame:
     )
 
 
-def _columns_of_matrix(X: TableLike) -> list[Sized]:
-    """Return the columns of an array, or of a list of rows."""
+def _matrix_of(X: TableLike) -> list[Sized] | numpy.ndarray:
+    """Return the columns of an array, or of a list of rows; a matrix of numbers as it is."""
+    if type(X) is numpy.ndarray and X.ndim == 2 and X.size and X.dtype.kind in NUMBER_KINDS:
+        return X  # check_array takes longer than the encoding of one row.
     checked = check_array(X, **_CHECKS)
     if isinstance(X, numpy.ma.MaskedArray):  # check_array drops the mask
         checked = X
     elif checked.dtype.kind == "U" and not hasattr(X, "dtype"):
         # NumPy has made text of the numbers in a list of rows that also holds text.
         checked = check_array(X, **_CHECKS | {"dtype": object})
-    return list(checked.T)
+    is_matrix = type(checked) is numpy.ndarray and checked.dtype.kind in NUMBER_KINDS
+    return checked if is_matrix else list(checked.T)
 
 
 def _check_lengths(lengths: Sequence[int]) -> None:

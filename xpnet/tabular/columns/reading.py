@@ -329,8 +329,7 @@ def _read_column(table: Table, index: int, form: ColumnForm, unreadable: str) ->
     values = table.values(index)
     name = table.names[index]
     is_moment = form.kind in ("date", "time")
-    are_numbers = isinstance(values, Numbers) and form.kind in ("number", "duration")
-    if (are_numbers and not form.codes) or values.is_empty:
+    if (isinstance(values, Numbers) and form.keeps_numbers) or values.is_empty:
         return values
     if form.kind == "category":
         return _categories_with_gaps(values, form, name)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from functools import cached_property, partial
+from operator import eq
 from typing import Literal, NamedTuple, SupportsInt, overload
 
 import numpy
@@ -288,6 +289,61 @@ class _TakenColumns(Sequence[Column]):
         return column
 
 
+class MatrixColumns(Sequence[Column]):
+    """The columns of a matrix of numbers, which are read together where all are numbers.
+
+    matrix : (rows, columns) of one of NumPy's dtypes of numbers, or of booleans
+    changed : columns in place of those of the matrix, by their index
+    """
+
+    def __init__(self, matrix: numpy.ndarray, changed: Mapping[int, Column] | None = None) -> None:
+        self._matrix = matrix
+        self._changed = dict(changed or {})
+        self._columns = dict(self._changed)  # those that were asked for, too
+
+    def __len__(self) -> int:
+        return int(self._matrix.shape[1])
+
+    @overload
+    def __getitem__(self, index: int) -> Column: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Column]: ...
+
+    def __getitem__(self, index: int | slice) -> Column | Sequence[Column]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        column = self._columns.get(index)
+        if column is None:
+            values = Numbers(self._matrix[:, range(len(self))[index]])
+            column = self._columns[index] = Column(len(self._matrix), lambda: values)
+        return column
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Return whether all columns are those of the matrix."""
+        return not self._changed
+
+    def take(self, rows: slice) -> "MatrixColumns":
+        """Return some rows."""
+        changed = {index: column.take(rows) for index, column in self._changed.items()}
+        return MatrixColumns(self._matrix[rows], changed)
+
+    def with_changed(self, changed: Mapping[int, Column]) -> "MatrixColumns":
+        """Return the columns with others in place of some."""
+        return MatrixColumns(self._matrix, {**self._changed, **changed})
+
+    def floats(self, indices: Sequence[int]) -> numpy.ndarray | None:
+        """Return columns as (rows, columns) float64; None where one is no column of the matrix."""
+        if not self._changed.keys().isdisjoint(indices):
+            return None
+        if isinstance(indices, range):  # whose columns need no copy
+            chosen = self._matrix[:, indices.start : indices.stop]
+        else:
+            chosen = self._matrix[:, indices]
+        return chosen.astype(numpy.float64, copy=False)
+
+
 @dataclass
 class Table:
     """A table.
@@ -318,6 +374,8 @@ class Table:
         Raises InputError where a required column is missing.
         """
         own_names = self.labels or self.names
+        if len(names) == len(own_names) and all(map(eq, names, own_names)):
+            return replace(self, names=names, named=True, labels=())
         columns = dict(zip(own_names, self.columns, strict=True))
         missing = sorted(required - columns.keys())
         if missing:
@@ -332,7 +390,11 @@ class Table:
 
     def take(self, rows: numpy.ndarray | slice) -> "Table":
         """Return some rows. rows : indices or a slice"""
-        columns = _TakenColumns(self.columns, rows)
+        columns: Sequence[Column]
+        if isinstance(rows, slice) and isinstance(self.columns, MatrixColumns):
+            columns = self.columns.take(rows)
+        else:
+            columns = _TakenColumns(self.columns, rows)
         numbers = None if self.row_numbers is None else self.row_numbers[rows]
         return replace(self, columns=columns, row_numbers=numbers)
 
@@ -343,10 +405,10 @@ class Table:
 
     def with_values(self, values: dict[int, Values]) -> "Table":
         """Return the table with other values in some columns. values : by the column's index"""
-        columns = [
-            Column(self.rows, partial(values.__getitem__, index)) if index in values else column
-            for index, column in enumerate(self.columns)
-        ]
+        changed = {index: Column(self.rows, partial(values.__getitem__, index)) for index in values}
+        if isinstance(self.columns, MatrixColumns):
+            return replace(self, columns=self.columns.with_changed(changed))
+        columns = [changed.get(index, column) for index, column in enumerate(self.columns)]
         return replace(self, columns=columns)
 
     def values(self, index: int) -> Values:
@@ -364,6 +426,21 @@ class Table:
     def is_time_of_day(self, index: int) -> bool:
         """Return whether a column holds times without dates."""
         return getattr(self.values(index), "unit", "") == "time"
+
+    @property
+    def is_matrix(self) -> bool:
+        """Return whether all columns are those of one matrix of numbers."""
+        return isinstance(self.columns, MatrixColumns) and self.columns.is_unchanged
+
+    def numbers_together(self, indices: Sequence[int]) -> numpy.ndarray | None:
+        """Return columns of numbers of one matrix as (rows, columns) float64, NaN for gaps.
+
+        None where they are not of one matrix, and ``numbers`` must read them one by one.
+
+        indices : of the columns; of a range, whose step is 1, no copy is made
+        """
+        columns = self.columns
+        return columns.floats(indices) if isinstance(columns, MatrixColumns) else None
 
     def numbers(self, index: int) -> numpy.ndarray:
         """Return a column of numbers: (rows,) float64, NaN for gaps; durations are in seconds.

@@ -28,8 +28,10 @@ MAX_FINITE = 1e300
 SECONDS_PER_DAY = 86400.0
 OUTPUTS_READ_AT_ONCE = 1 << 19
 """Number of outputs of the rows whose columns are read at a time; it bounds temporary memory."""
-OUTPUTS_AT_ONCE = 1 << 15
-"""Number of outputs that are encoded at a time, so that they stay in a processor's second cache."""
+OUTPUTS_AT_ONCE = 1 << 16
+"""Number of outputs that are encoded at a time, so that they stay in a processor's second cache.
+
+Arrays of 256 KiB or more are also those whose memory NumPy uses again for the next operation."""
 NUMBERS_AT_ONCE = 512
 """Number of numbers that are encoded at a time, so that those of a wide table have many rows."""
 
@@ -389,10 +391,12 @@ class NumberConstants:
 class NumberBlock:
     """Numbers that are encoded together.
 
+    columns : of the numbers, where each is a column of numbers as it is; None otherwise
     places : (outputs,) of the outputs of all sorts among those of the table
     """
 
     numbers: Sequence[NumberEncoding]
+    columns: Sequence[int] | None
     constants: NumberConstants
     places: numpy.ndarray
 
@@ -400,8 +404,18 @@ class NumberBlock:
     def of(cls, numbers: Sequence[NumberEncoding], places: Sequence[slice]) -> Self:
         """Return the block of numbers, at least one. places : of the outputs of each number"""
         constants = NumberConstants.of(numbers)
-        columns = [numpy.arange(place.start, place.stop) for place in places]
-        return cls(numbers, constants, numpy.concatenate(columns)[constants.order.argsort()])
+        outputs = numpy.concatenate([numpy.arange(place.start, place.stop) for place in places])
+        are_columns = all(number.difference is None and not number.part for number in numbers)
+        columns: Sequence[int] = [number.column for number in numbers]
+        first = columns[0]
+        if columns == list(range(first, first + len(columns))):
+            columns = range(first, first + len(columns))
+        return cls(
+            numbers,
+            columns if are_columns else None,
+            constants,
+            outputs[constants.order.argsort()],
+        )
 
     def write(self, table: Table, out: numpy.ndarray) -> None:
         """Encode all rows of a table, some rows at a time.
@@ -415,9 +429,16 @@ class NumberBlock:
         rows_read = rows_encoded * max(1, numbers_read)
         for rows in slices_of(table.rows, rows_read):
             block = table if rows_read >= table.rows else table.take(rows)
-            x = numpy.stack(numbers_of(self.numbers, partial(read_number, block)), axis=1)
+            x = self._read(block)
             for part in slices_of(len(x), rows_encoded):
                 self._write(x[part], out[rows][part])
+
+    def _read(self, table: Table) -> numpy.ndarray:
+        """Return the numbers of all rows of a table: (rows, numbers) float64, NaN for gaps."""
+        x = None if self.columns is None else table.numbers_together(self.columns)
+        if x is None:
+            x = numpy.stack(numbers_of(self.numbers, partial(read_number, table)), axis=1)
+        return x
 
     def _write(self, x: numpy.ndarray, out: numpy.ndarray) -> None:
         """Encode rows. x : (rows, numbers) float64"""
