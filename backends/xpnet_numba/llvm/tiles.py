@@ -10,7 +10,7 @@ of tiles.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 
 from xpnet_numba.internals import alloca_once_value, for_range, unpack_tuple
@@ -55,6 +55,11 @@ SSE = Family("SSE", 16, (0, 8, 6), 512)  # 16 registers
 
 TILES = {64: AVX512, 32: AVX2}.get(vector_bytes(), NEON if ARM else SSE)
 """The tiles of the processor that Numba compiles for."""
+
+ZEN4 = binding.get_host_cpu_name() == "znver4"
+"""True on AMD's Zen 4, which takes two cycles for a vector of 64 bytes: the second-level cache
+delivers the next vector meanwhile.
+"""
 
 WIDE = X86 or ARM
 """True where there are tiles for this processor."""

@@ -17,8 +17,6 @@ gemm_at : where BLAS is
 
 from typing import NamedTuple
 
-from llvmlite import binding
-
 from xpnet_numba.kinds import Address, Matrix, Pointer, Vector
 from xpnet_numba.llvm.arithmetic import choice, smaller
 from xpnet_numba.llvm.emit import stay_apart
@@ -30,6 +28,7 @@ from xpnet_numba.llvm.tiles import (
     PANEL,
     ROW,
     TILES,
+    ZEN4,
     copy_panel,
     multiply_row,
     multiply_tile,
@@ -39,10 +38,9 @@ from xpnet_numba.loops import inner
 
 TRANSPOSE_A, TRANSPOSE_B, ACCUMULATE = 1, 2, 4
 
-TERMS = 400 if binding.get_host_cpu_name() == "znver4" else TILES.terms
+TERMS = 400 if ZEN4 else TILES.terms
 """Maximum number of terms of a panel. Fewer terms keep it in the first-level cache, more terms
-reduce the reads and writes of C. AMD's Zen 4 takes two cycles for a vector of 64 bytes, in which
-its second-level cache delivers the next.
+reduce the reads and writes of C. Zen 4 reads the panel from its second-level cache in time.
 """
 
 PANEL_BYTES = PANEL * BYTES_PER_VECTOR

@@ -241,20 +241,28 @@ def test_vectors_are_those_of_the_processor_that_numba_compiles_for(
 
 
 @pytest.mark.parametrize(
-    ("tiles", "weight_bytes", "product", "word"),
+    ("tiles", "is_zen4", "weight_bytes", "product", "word"),
     [
-        (AVX512, 1 << 20, blas.OWN, "tiles"),
-        (AVX512, 1 << 24, blas.PACKED, "packed"),
-        (AVX2, 1 << 20, blas.OWN, "tiles"),
-        (AVX2, 1 << 21, blas.BLAS, "BLAS"),
-        (NEON, 1 << 24, blas.OWN, "tiles"),
+        (AVX512, False, 1 << 20, blas.OWN, "tiles"),
+        (AVX512, False, 1 << 24, blas.PACKED, "packed"),
+        (AVX512, True, 1 << 24, blas.OWN, "tiles"),
+        (AVX2, False, 1 << 20, blas.OWN, "tiles"),
+        (AVX2, False, 1 << 21, blas.BLAS, "BLAS"),
+        (AVX2, True, 1 << 21, blas.BLAS, "BLAS"),
+        (NEON, False, 1 << 24, blas.OWN, "tiles"),
     ],
 )
 def test_the_size_of_weights_and_the_processor_choose_the_product(
-    tiles: Any, weight_bytes: int, product: str, word: str, monkeypatch: pytest.MonkeyPatch
+    tiles: Any,
+    is_zen4: bool,
+    weight_bytes: int,
+    product: str,
+    word: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(blas.VARIABLE, raising=False)
     monkeypatch.setattr(blas, "TILES", tiles)
+    monkeypatch.setattr(blas, "ZEN4", is_zen4)
     function, reason = blas.choose_product(weight_bytes)
     assert function == product and word in reason
 
