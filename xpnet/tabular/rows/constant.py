@@ -151,7 +151,7 @@ def are_clearly_positive(gains: numpy.ndarray, weight: numpy.ndarray, errors: fl
     shares = weight.astype(numpy.float64) / weight.max()
     shares /= shares.sum()
     mean = float(shares @ gains)
-    return mean >= errors * float(numpy.sqrt(shares**2 @ (gains - mean) ** 2))
+    return bool(mean >= errors * float(numpy.sqrt(shares**2 @ (gains - mean) ** 2)))
 
 
 def _columns(Y: numpy.ndarray, outputs: int) -> numpy.ndarray:
