@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis.extra.numpy import arrays
 
 import xpnet
 from xpnet.backend import NetworkSpec, UpdateRule
-from xpnet.modelfile.values import from_json, to_json, typed
+from xpnet.modelfile import container
+from xpnet.modelfile.values import canonical, from_json, to_json, typed
 
 ATOMS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 DTYPES = st.sampled_from(["bool", "int8", "int64", "uint64", "float32", "float64", "<U4"])
@@ -110,3 +112,27 @@ def test_a_value_is_of_the_type_that_is_asked_for(value: Any) -> None:
         return
     with pytest.raises(ValueError, match="another type than float"):
         typed(value, float)
+
+
+def test_the_text_of_a_description_is_made_once_to_write_and_once_to_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptions = []
+
+    def counted(value: object) -> str:
+        if isinstance(value, dict) and "settings" in value:
+            descriptions.append(value)
+        return canonical(value)
+
+    monkeypatch.setattr(container, "canonical", counted)
+    xpnet.FeedforwardNeuralNet(2, 2, 2, backend="numpy").save(tmp_path / "m")
+    assert len(descriptions) == 2
+
+
+def test_a_prepared_reader_reads_each_value_by_its_own_type() -> None:
+    kind = tuple[float, ...]
+    assert typed([1, 2.5], kind) == typed([1, 2.5], kind) == (1.0, 2.5)
+    for wrong in ([1, "x"], [True], 1.0):
+        with pytest.raises(ValueError, match="the place has a value of another type"):
+            typed(wrong, kind, "the place")
+    assert typed(None, float | None) is None and typed(2, float | None) == 2.0

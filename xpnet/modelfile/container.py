@@ -146,8 +146,9 @@ def _content(
     data = sha256()
     for array in arrays.values():
         data.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
-    sums = {"data": data.hexdigest(), "description": _seal(envelope, data.hexdigest(), shapes)}
-    return save(arrays, {"xpnet": canonical({**envelope, "sha256": sums})})
+    texts = {name: canonical(value) for name, value in envelope.items()}
+    sums = {"data": data.hexdigest(), "description": _seal(texts, data.hexdigest(), shapes)}
+    return save(arrays, {"xpnet": _joined({**texts, "sha256": canonical(sums)})})
 
 
 @overload
@@ -260,21 +261,31 @@ def _unseal(text: str, tensors: dict[str, Tensor]) -> tuple[Description, str]:
     newer = f"it has format {format_}, and this xpnet reads up to {FORMAT}; install a newer xpnet"
     _require(format_ in range(1, FORMAT + 1), newer)
     shapes = {name: [tensor.dtype, *tensor.shape] for name, tensor in tensors.items()}
-    seal = _seal(envelope, sums["data"], shapes)
+    texts = {name: canonical(value) for name, value in envelope.items()}
+    seal = _seal(texts, sums["data"], shapes)
     # xpnet writes one text only. Another text of the same values, such as 1E-5 for 1e-5, comes from
     # a flipped bit.
-    is_intact = seal == sums["description"] and text == canonical({**envelope, "sha256": sums})
+    own_text = _joined({**texts, "sha256": canonical(sums)})
+    is_intact = seal == sums["description"] and text == own_text
     _require(is_intact, "the checksum of its description does not hold; it is damaged")
     return typed({**envelope.pop("description"), **envelope}, Description), sums["data"]
 
 
-def _seal(
-    envelope: dict[str, object], data_sha256: str, shapes: Mapping[str, Sequence[object]]
-) -> str:
-    """Return the checksum of description, entries of the tensors, and checksum of their bytes."""
-    return sha256(
-        canonical({**envelope, "data": data_sha256, "tensors": shapes}).encode()
-    ).hexdigest()
+def _seal(texts: dict[str, str], data_sha256: str, shapes: Mapping[str, Sequence[object]]) -> str:
+    """Return the checksum of description, entries of the tensors, and checksum of their bytes.
+
+    texts : the canonical texts of the description, the format and the writer, by their names
+    """
+    sealed = {**texts, "data": canonical(data_sha256), "tensors": canonical(shapes)}
+    return sha256(_joined(sealed).encode()).hexdigest()
+
+
+def _joined(texts: dict[str, str]) -> str:
+    """Return the canonical text of an object. texts : those of its values, by their names
+
+    A description of a wide table is long, and so its text is made once for all uses.
+    """
+    return "{" + ",".join(f"{canonical(name)}:{texts[name]}" for name in sorted(texts)) + "}"
 
 
 def _tensors(file: BinaryIO, header: FileHeader) -> dict[str, numpy.ndarray]:

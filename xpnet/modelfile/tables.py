@@ -1,6 +1,7 @@
 """Estimators of tables as files: networks, fitted attributes, and the encoding of each column."""
 
 from dataclasses import asdict, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy
@@ -228,9 +229,12 @@ def _described(encoder: xpnet.TableEncoder) -> _DescribedEncoder:
     return _DescribedEncoder(settings, stored.tensors)
 
 
+_plain_form = cache(ColumnForm)
+
+
 def _described_form(form: ColumnForm) -> dict[str, object]:
     """Return the form of a column as JSON values, without what every column has."""
-    plain = vars(ColumnForm(form.kind))
+    plain = vars(_plain_form(form.kind))
     changed = {name: value for name, value in vars(form).items() if value != plain[name]}
     if "number_format" in changed:
         changed["number_format"] = asdict(form.number_format)

@@ -15,7 +15,7 @@ from dataclasses import asdict, is_dataclass
 from functools import cache
 from math import isfinite
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy
 
@@ -39,10 +39,8 @@ VALUES_LIMIT = 2**20
 SCHEDULES: dict[str, type] = {
     kind.__name__: kind for kind in (Constant, StepDecay, Exponential, Cosine, OneCycle, Plateau)
 }
-# A file of a wide table has many thousand values of few types.
-_types_of: Callable[[type], dict[str, object]] = cache(get_type_hints)
-_origin_of: Callable[[object], object] = cache(get_origin)
-_arguments_of: Callable[[object], tuple[object, ...]] = cache(get_args)
+Reader: TypeAlias = Callable[[object, str], Any]
+"""Reads a JSON value as a type. The text says where the value stands, for messages."""
 _NO_PLACE = (
     "Values in a model file must be numbers, strings, or lists and dicts of them; {} has no place "
     "in a model file. Convert it, or leave it out."
@@ -187,36 +185,72 @@ def typed(value: object, kind: object, where: str = "a setting") -> Any:
     Whole numbers become floats where the type is float. Missing fields of a dataclass take their
     defaults. Raises ValueError for a value of another type.
     """
+    return _reader_of(kind)(value, where)
+
+
+# A file of a wide table has many thousand values of few types.
+@cache
+def _reader_of(kind: object) -> Reader:
+    """Return the function that reads JSON values as a type."""
     if isinstance(kind, type) and is_dataclass(kind):
-        kinds = _types_of(kind)
-        if not isinstance(value, dict) or not set(value) <= set(kinds):
+        return _reader_of_dataclass(kind)
+    origin = get_origin(kind)
+    if origin is UnionType:
+        return _reader_of_optional(kind)
+    name = getattr(kind, "__name__", kind)
+    arguments = get_args(kind)
+    read_item = _reader_of(arguments[0]) if origin is tuple else None
+
+    def read(value: object, where: str) -> Any:
+        """Return a value as it is, a list as a tuple, and a whole number as a float."""
+        if read_item is not None and isinstance(value, list):
+            item_kind = arguments[0]
+            return tuple([v if type(v) is item_kind else read_item(v, where) for v in value])
+        if origin is Literal and value in arguments:
+            return value
+        if kind is float and type(value) is int and abs(value) < 2**53:
+            return float(value)
+        if type(value) is not (origin or kind):
+            raise ValueError(f"{where} has a value of another type than {name}")
+        return value
+
+    return read
+
+
+def _reader_of_dataclass(kind: type) -> Reader:
+    """Return the function that reads JSON objects as a dataclass."""
+    kinds = get_type_hints(kind)
+    readers = {
+        name: (field_kind, _reader_of(field_kind), f"{kind.__name__}.{name}")
+        for name, field_kind in kinds.items()
+    }
+
+    def read(value: object, _: str) -> Any:
+        """Return a dataclass, whose fields are read by their types."""
+        if not isinstance(value, dict) or not value.keys() <= readers.keys():
             raise ValueError(f"{kind.__name__} takes an object with {', '.join(kinds)}")
-        fields = {
-            name: field
-            if type(field) is kinds[name]
-            else typed(field, kinds[name], f"{kind.__name__}.{name}")
-            for name, field in value.items()
-        }
+        fields = {}
+        for name, field in value.items():
+            field_kind, read_field, place = readers[name]
+            fields[name] = field if type(field) is field_kind else read_field(field, place)
         try:
             return kind(**fields)
         except TypeError:
             raise ValueError(f"{kind.__name__} lacks some of {', '.join(kinds)}") from None
-    origin = _origin_of(kind)
-    if origin is UnionType:
-        (kind,) = (choice for choice in _arguments_of(kind) if choice is not type(None))
-        return None if value is None else typed(value, kind, where)
-    if origin is tuple and isinstance(value, list):
-        item_kind = _arguments_of(kind)[0]
-        return tuple([v if type(v) is item_kind else typed(v, item_kind, where) for v in value])
-    if origin is Literal and value in _arguments_of(kind):
-        return value
-    if kind is float and type(value) is int and abs(value) < 2**53:
-        return float(value)
-    if type(value) is not (origin or kind):
-        raise ValueError(
-            f"{where} has a value of another type than {getattr(kind, '__name__', kind)}"
-        )
-    return value
+
+    return read
+
+
+def _reader_of_optional(kind: object) -> Reader:
+    """Return the function that reads JSON values as a type or None."""
+    readers = [_reader_of(choice) for choice in get_args(kind) if choice is not type(None)]
+
+    def read(value: object, where: str) -> Any:
+        """Return a value of the type, or None."""
+        (read_present,) = readers
+        return None if value is None else read_present(value, where)
+
+    return read
 
 
 def _unmark(value: Any, tensors: dict[str, numpy.ndarray]) -> Any:

@@ -260,8 +260,9 @@ def importances_of(
         samples.append(Sample(network, sample.X, sample.Y))
     widths = [len(encoding.labels) for encoding in encoder.encodings_]
     column_of_input = numpy.repeat([encoding.column for encoding in encoder.encodings_], widths)
-    of_columns = [numpy.flatnonzero(column_of_input == column) for column in range(columns)]
-    return Importances(samples, of_columns)
+    order = numpy.argsort(column_of_input, kind="stable")
+    bounds = numpy.searchsorted(column_of_input[order], numpy.arange(1, columns))
+    return Importances(samples, numpy.split(order, bounds))
 
 
 def _drawn(
