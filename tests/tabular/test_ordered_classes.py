@@ -71,8 +71,9 @@ def test_a_linear_truth_is_found_as_the_ordered_model_of_statsmodels_finds_it() 
     assert losses[0] < losses[1] + 0.03
 
 
-def test_each_class_is_predicted_as_often_as_the_rows_have_it() -> None:
-    rng = numpy.random.default_rng(2)
+@pytest.mark.parametrize("seed", [0, 2])
+def test_each_class_is_predicted_as_often_as_the_rows_have_it(seed: int) -> None:
+    rng = numpy.random.default_rng(seed)
     X = rng.normal(size=(500, 6))
     score = 2 * numpy.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2] + X[:, 3]
     y = numpy.digitize(score + rng.logistic(size=500), [-3, -1, 1, 3])
@@ -80,8 +81,9 @@ def test_each_class_is_predicted_as_often_as_the_rows_have_it() -> None:
     shares = numpy.bincount(y, weight) / weight.sum()
     model = xpnet.TabularClassifier(ordered=range(5), quality=1, random_state=0)
     means = weight @ model.fit(X, y, sample_weight=weight).predict_proba(X) / weight.sum()
-    # With thresholds as the optimizer leaves them the lowest class has a third too much.
-    numpy.testing.assert_allclose(means / shares, 1, atol=0.03)
+    # As the optimizer leaves the thresholds, the lowest class has 13 % and 37 % too much. The first
+    # network is blended with its linear baseline, whose scores and its own vary less together.
+    numpy.testing.assert_allclose(means / shares, 1, atol=0.005)
 
 
 def test_a_table_that_tells_nothing_has_the_frequencies_of_ordered_classes() -> None:

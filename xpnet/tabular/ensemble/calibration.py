@@ -99,18 +99,27 @@ def balanced_thresholds(network: Network, rows: LabeledRows) -> numpy.ndarray:
     rows : whose targets are labels or shares of ordered classes
     returns the bias of the last layer, (outputs,) or (members, outputs) float64
     """
-    biases = network.values()[network.spec.bias_names[-1]].astype(numpy.float64)
-    of_members = numpy.atleast_2d(biases)
-    scores = _scores_of(network, rows) - of_members[:, :1]
-    weight = numpy.ones(len(rows.Y)) if rows.weight is None else to_host(rows.weight)
-    counts = sums_of_classes(to_host(rows.Y), to_host(rows.weight), biases.shape[-1])
+    shape = network.values()[network.spec.bias_names[-1]].shape
+    return outputs_of_cumulative(
+        balanced_logits(scores_of(network, rows), rows, shape[-1])
+    ).reshape(shape)
+
+
+def balanced_logits(scores: numpy.ndarray, rows: LabeledRows, classes: int) -> numpy.ndarray:
+    """Return the cumulative logits beside scores with which each class has its share of the rows.
+
+    scores : (members, rows)
+    returns (members, classes - 1)
+    """
+    Y, weight = to_host(rows.Y), to_host(rows.weight)
+    weight = numpy.ones(len(Y)) if weight is None else weight.astype(numpy.float64)
+    counts = sums_of_classes(Y, weight, classes)
     counts = counts.clip(ROWS_OF_ABSENT_CLASS * weight.mean())
     above = 1 - counts.cumsum()[:-1] / counts.sum()
     shares = weight / weight.sum()
-    logits = numpy.array(
+    return numpy.array(
         [[_shift_for(of_member, shares, share) for share in above] for of_member in scores]
     )
-    return outputs_of_cumulative(logits).reshape(biases.shape)
 
 
 def _shift_for(scores: numpy.ndarray, weight: numpy.ndarray, mean: float) -> float:
@@ -137,14 +146,16 @@ def with_moved_thresholds(
     return numpy.asarray(moved).astype(probabilities.dtype)
 
 
-def _scores_of(network: Network, rows: LabeledRows) -> numpy.ndarray:
-    """Return the logits of a class above the lowest one: (members, rows) float64."""
+def scores_of(network: Network, rows: LabeledRows) -> numpy.ndarray:
+    """Return the scores of ordered classes without thresholds: (members, rows) float64."""
     to_numpy = network.backend.to_numpy
     logits = []
     for part in _parts_of(network, rows):
         members = numpy.asarray(to_numpy(network.predict_members(part.X)), numpy.float64)
         logits.append(cumulative_logits(members.clip(MIN_PROBABILITY))[..., 0])
-    return numpy.concatenate(logits, axis=1)
+    biases = numpy.atleast_2d(network.values()[network.spec.bias_names[-1]])
+    scores: numpy.ndarray = numpy.concatenate(logits, axis=1) - biases[:, :1]
+    return scores
 
 
 def _parts_of(network: Network, rows: LabeledRows) -> Iterator[LabeledRows]:

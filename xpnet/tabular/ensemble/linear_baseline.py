@@ -33,6 +33,7 @@ from xpnet.models import Network
 from xpnet.ops import ordered
 from xpnet.ops.offsets import has_offsets
 from xpnet.tabular.encodings.encoding import Encoding
+from xpnet.tabular.ensemble.calibration import balanced_logits, scores_of
 from xpnet.tabular.ensemble.linear_solvers import (
     LinearModel,
     fit_logistics,
@@ -244,29 +245,59 @@ def _weighted_sum(losses: numpy.ndarray, weight: numpy.ndarray | None) -> float:
     return float(losses.sum() if weight is None else losses @ weight)
 
 
+def moves_of_blends(network: Network, linear: LinearModel, rows: LabeledRows) -> numpy.ndarray:
+    """Return what must be added to blended cumulative logits so that classes have their shares.
+
+    The mean of two scores varies less than each of them. So beside the mean of their thresholds the
+    outer classes would have too small a probability.
+
+    rows : that the network has learned from
+    returns (blend weights, members, classes - 1)
+    """
+    spec = network.spec
+    scores = scores_of(network, rows)
+    of_linear = linear.outputs(rows_on_host(rows).X)[:, 0] - linear.biases[0]
+    biases = numpy.atleast_2d(network.values()[spec.bias_names[-1]]).astype(numpy.float64)
+    of_network, other = cumulative_of_outputs(biases), cumulative_of_outputs(linear.biases)
+    return numpy.stack(
+        [
+            balanced_logits((1 - weight) * scores + weight * of_linear, rows, spec.widths[-1])
+            - ((1 - weight) * of_network + weight * other)
+            for weight in BLEND_WEIGHTS
+        ]
+    )
+
+
 def losses_by_blend_weight(
-    network: Network, linear: LinearModel, validation: LabeledRows
+    network: Network,
+    linear: LinearModel,
+    validation: LabeledRows,
+    moves: numpy.ndarray | None = None,
 ) -> numpy.ndarray:
     """Return the validation loss for each of BLEND_WEIGHTS: (blend weights,).
 
-    validation : rows where the network computes
+    validation : rows where the network computes; moves : of `moves_of_blends`, or None
     """
     outputs = network.backend.to_numpy(network.predict_members(validation.X))
     members = numpy.asarray(outputs, numpy.float64)
     rows = rows_on_host(validation)
     of_linear = linear.outputs(rows.X)
     loss = _squared_error if network.spec.loss == "squared_error" else _log_loss
-    blends = blended_outputs(members, of_linear, network.spec.loss)
+    blends = blended_outputs(members, of_linear, network.spec.loss, moves)
     return numpy.array([loss(blended, rows) for blended in blends])
 
 
 def blended_outputs(
-    members: numpy.ndarray, of_linear: numpy.ndarray, loss: str
+    members: numpy.ndarray,
+    of_linear: numpy.ndarray,
+    loss: str,
+    moves: numpy.ndarray | None = None,
 ) -> list[numpy.ndarray]:
     """Return numbers or probabilities (rows, outputs) for each of BLEND_WEIGHTS.
 
     members : (members, rows, outputs), numbers or probabilities; of_linear : numbers, logits, or
         the outputs of ordered classes, whose cumulative logits are blended
+    moves : of `moves_of_blends`; None for none
     """
     if loss == "squared_error":
         mean = members.mean(axis=0)
@@ -275,8 +306,9 @@ def blended_outputs(
     if loss == "ordered_cross_entropy":
         cumulative = cumulative_logits(probabilities)
         other = cumulative_of_outputs(of_linear)
-        blends = [(1 - weight) * cumulative + weight * other for weight in BLEND_WEIGHTS]
-        outputs = map(outputs_of_cumulative, blends)
+        weights = BLEND_WEIGHTS[:, None, None, None]
+        blends = (1 - weights) * cumulative + weights * other
+        outputs = outputs_of_cumulative(blends if moves is None else blends + moves[:, :, None])
         return [probabilities_of(blended, loss).mean(axis=0) for blended in outputs]
     logits = numpy.log(probabilities)
     return [
@@ -291,12 +323,17 @@ def _log_loss(probabilities: numpy.ndarray, rows: LabeledRows) -> float:
 
 
 def held_outputs(
-    held: HeldEpochs, models: Sequence[LinearModel], X: numpy.ndarray, loss: str
+    held: HeldEpochs,
+    models: Sequence[LinearModel],
+    X: numpy.ndarray,
+    loss: str,
+    moves: numpy.ndarray | None = None,
 ) -> HeldOutputs:
     """Return the outputs of validation rows, whose choices other validation rows make.
 
     models : linear baselines of several penalties, none for no baseline
     X : (rows, inputs) of the validation rows, on the host
+    moves : of `moves_of_blends`, of the models' best; None for none
     """
     parts = held.held
     if not models:
@@ -312,7 +349,7 @@ def held_outputs(
     blends = numpy.empty((len(BLEND_WEIGHTS), *of_models[0].shape))
     losses = numpy.empty((parts.count, len(BLEND_WEIGHTS)))
     for part, (members, model) in enumerate(zip(held.outputs, best, strict=True)):
-        blended = blended_outputs(members.astype(numpy.float64), of_models[model], loss)
+        blended = blended_outputs(members.astype(numpy.float64), of_models[model], loss, moves)
         own = parts.parts == part
         for weight, blend in enumerate(blended):
             losses[part, weight] = parts.losses_of_others(blend[None])[part]

@@ -14,7 +14,12 @@ from xpnet.data.sources import Source
 from xpnet.distributed import distributed_batches
 from xpnet.distributed.ranks import current_ranks
 from xpnet.distributed.sources import source_rows
-from xpnet.learning.ordered import cumulative_logits, outputs_of_cumulative, with_thresholds
+from xpnet.learning.ordered import (
+    cumulative_logits,
+    cumulative_of_outputs,
+    outputs_of_cumulative,
+    with_thresholds,
+)
 from xpnet.learning.scores import MIN_PROBABILITY
 from xpnet.models import Network
 from xpnet.models.inputs import bring, to_host
@@ -37,6 +42,7 @@ from xpnet.tabular.ensemble.linear_baseline import (
     held_outputs,
     linear_alone,
     losses_by_blend_weight,
+    moves_of_blends,
     with_linear,
     with_scaled_inputs,
 )
@@ -73,6 +79,8 @@ class NetworkTraining:
     final_totals : of all rows of the fit by the parameters that predict new rows; None likewise
     thresholds : the last biases that balance ordered classes over the training rows; None for other
         classes, and before the end
+    moves, refitted_moves : of blends of such classes, see `moves_of_blends`, by the training rows
+        and by all rows; None likewise
     """
 
     network: Network
@@ -86,6 +94,13 @@ class NetworkTraining:
     totals: Totals | None = None
     final_totals: Totals | None = None
     thresholds: numpy.ndarray | None = None
+    moves: numpy.ndarray | None = None
+    refitted_moves: numpy.ndarray | None = None
+
+    @property
+    def refitted_linear(self) -> LinearModel | None:
+        """Return the linear baseline of a network that goes on with all rows."""
+        return self.linear if self.wide is None else self.wide.refitted or self.linear
 
     @property
     def best_epoch(self) -> int:
@@ -239,6 +254,8 @@ def balance_classes(training: NetworkTraining, rows: LabeledRows) -> None:
         held.outputs = [
             with_moved_thresholds(outputs, before, training.thresholds) for outputs in held.outputs
         ]
+    if training.linear is not None:
+        training.moves = moves_of_blends(network, training.linear, rows)
 
 
 def put_thresholds(network: Network, thresholds: numpy.ndarray) -> None:
@@ -266,11 +283,13 @@ def measure_baseline(training: NetworkTraining, validation: LabeledRows) -> None
     """Compare the blends of a network and its linear baseline by validation rows."""
     network = training.network
     if training.linear is not None:
-        training.losses = losses_by_blend_weight(network, training.linear, validation)
+        training.losses = losses_by_blend_weight(
+            network, training.linear, validation, training.moves
+        )
     held = training.best.held
     if held is not None and held.outputs:
         X = rows_on_host(validation).X
-        training.held = held_outputs(held, training.penalized, X, network.spec.loss)
+        training.held = held_outputs(held, training.penalized, X, network.spec.loss, training.moves)
         if training.wide is not None:
             choose_apart(training, training.held)
 
@@ -318,6 +337,8 @@ def refit_network(
     )
     if training.thresholds is not None:
         put_thresholds(network, balanced_thresholds(network, learned_rows))
+    if training.moves is not None and training.refitted_linear is not None:
+        training.refitted_moves = moves_of_blends(network, training.refitted_linear, learned_rows)
     refitted = network.values()
     if training.totals is not None:
         training.final_totals = totals_of(network, rows)
@@ -440,19 +461,20 @@ def with_baselines(
     networks = []
     for recipe, training in zip(recipes, trainings, strict=True):
         trained = training.network
-        values = training.network.values()
+        values, moves = training.network.values(), training.moves
         spec = replace(recipe.spec, seed=trained.spec.seed)
         if refitted and training.refitted is not None:
-            values = training.refitted
-        linear, wide = training.linear, training.wide
-        if wide is not None and refitted and wide.refitted is not None:
-            linear = wide.refitted
+            values, moves = training.refitted, training.refitted_moves
+        wide = training.wide
+        linear = training.refitted_linear if refitted else training.linear
         if constant is not None:
             values = with_constant(spec, values, constant)
         elif linear is not None and wide is not None and blend_weight == 1:
             spec, values = linear_alone(spec, linear)
         elif linear is not None and blend_weight:
             spec, values = with_linear(spec, values, linear, blend_weight)
+            if moves is not None:
+                values = with_moves(spec, values, moves[BLEND_WEIGHTS == blend_weight][0])
         if recipe.input_scales is not None:
             values = with_scaled_inputs(spec, values, recipe.input_scales)
         totals = training.final_totals if refitted else training.totals
@@ -481,6 +503,21 @@ def with_constant(
     weights, biases = values[last["weight"]], values[last["bias"]]
     constants = numpy.broadcast_to(constant.astype(biases.dtype), biases.shape).copy()
     return values | {last["weight"]: numpy.zeros_like(weights), last["bias"]: constants}
+
+
+def with_moves(
+    spec: NetworkSpec, values: dict[str, numpy.ndarray], moves: numpy.ndarray
+) -> dict[str, numpy.ndarray]:
+    """Return parameters of ordered classes whose cumulative logits have moved.
+
+    moves : (members, classes - 1)
+    """
+    biases = values[spec.bias_names[-1]]
+    logits = cumulative_of_outputs(biases.astype(numpy.float64)) + moves.reshape(
+        *biases.shape[:-1], -1
+    )
+    moved = outputs_of_cumulative(logits).astype(biases.dtype)
+    return values | {spec.bias_names[-1]: moved}
 
 
 def with_shift(
