@@ -1,5 +1,6 @@
 """The constant prediction, and the choice between it and the networks of a fit, by plain loops."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -7,14 +8,30 @@ import numpy
 import pytest
 from scipy import stats
 
-from xpnet.tabular.rows.constant import Constants, are_clearly_positive, has_related_number
+from xpnet.backend import NetworkSpec
+from xpnet.backend.spec import Loss
+from xpnet.tabular.rows.constant import (
+    Constants,
+    are_clearly_positive,
+    best_constant,
+    has_related_number,
+)
 from xpnet.tabular.rows.constant_choice import ConstantChoice, ValidatedNetwork
-from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
 from xpnet.tabular.rows.division import Fold
+from xpnet.tabular.rows.held_parts import losses_of_rows
 from xpnet.training import LabeledRows
 
 ROWS = 12
 """Number of validation rows of each fold."""
+
+
+def spec_of(loss: Loss, outputs: int, loss_numbers: tuple[float, ...] = ()) -> NetworkSpec:
+    """Return a network of one input with a loss."""
+    return NetworkSpec((1, outputs), (), loss, loss_numbers=loss_numbers)
+
+
+NUMBER = spec_of("squared_error", 1)
 
 
 def simes_p_value(p_values: Sequence[float]) -> float:
@@ -34,18 +51,18 @@ def test_numbers_are_related_where_pearson_and_simes_say_so(seed: int) -> None:
     p_values = [
         float(stats.pearsonr(column, Y[:, 0]).pvalue) for column in [*centred.T, *(centred**2).T]
     ]
-    rows = LabeledRows(numbers, Y)
-    assert has_related_number(numbers, rows, 1) == (simes_p_value(p_values) < 0.05)
-    as_many = LabeledRows(numbers, Y, numpy.full(30, 7.0, numpy.float32))
-    assert has_related_number(numbers, as_many, 1) == (simes_p_value(p_values) < 0.05)
+    rows = FitRows(numbers, Y)
+    assert has_related_number(numbers, rows, NUMBER) == (simes_p_value(p_values) < 0.05)
+    as_many = FitRows(numbers, Y, numpy.full(30, 7.0, numpy.float32))
+    assert has_related_number(numbers, as_many, NUMBER) == (simes_p_value(p_values) < 0.05)
 
 
 def test_both_answers_about_related_numbers_occur() -> None:
     """So that the comparison above says something of both."""
     rng = numpy.random.default_rng(0)
     x = rng.normal(size=(30, 1))
-    assert has_related_number(x, LabeledRows(x, x + 0.5 * rng.normal(size=(30, 1))), 1)
-    assert not has_related_number(x, LabeledRows(x, rng.normal(size=(30, 1))), 1)
+    assert has_related_number(x, FitRows(x, x + 0.5 * rng.normal(size=(30, 1))), NUMBER)
+    assert not has_related_number(x, FitRows(x, rng.normal(size=(30, 1))), NUMBER)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -64,8 +81,9 @@ def test_weighted_rows_count_as_fewer_rows(seed: int) -> None:
         statistic = abs(correlation) * numpy.sqrt((count - 2) / (1 - correlation**2))
         # Both classes have the same correlation, with opposite signs.
         p_values += 2 * [float(2 * stats.t.sf(statistic, count - 2))]
-    rows = LabeledRows(x[:, None], labels, weight)
-    assert has_related_number(x[:, None], rows, 2) == (simes_p_value(p_values) < 0.05)
+    rows = FitRows(x[:, None], labels, weight)
+    labels_spec = spec_of("softmax_cross_entropy", 2)
+    assert has_related_number(x[:, None], rows, labels_spec) == (simes_p_value(p_values) < 0.05)
 
 
 def test_numbers_that_are_constant_or_exact_are_no_error() -> None:
@@ -73,11 +91,89 @@ def test_numbers_that_are_constant_or_exact_are_no_error() -> None:
     target = rng.normal(size=(20, 1))
     constant = numpy.full((20, 2), 1e6)
     with numpy.errstate(all="raise"):
-        assert not has_related_number(constant, LabeledRows(constant, target), 1)
-        assert has_related_number(target, LabeledRows(target, target), 1)
-        assert not has_related_number(target[:, :0], LabeledRows(target[:, :0], target), 1)
-        two = LabeledRows(target[:2], target[:2], numpy.array([1.0, 0.0]))
-        assert not has_related_number(target[:2], two, 1)
+        assert not has_related_number(constant, FitRows(constant, target), NUMBER)
+        assert has_related_number(target, FitRows(target, target), NUMBER)
+        assert not has_related_number(target[:, :0], FitRows(target[:, :0], target), NUMBER)
+        two = FitRows(target[:2], target[:2], numpy.array([1.0, 0.0]))
+        assert not has_related_number(target[:2], two, NUMBER)
+
+
+def loss_of_number_by_name(loss: str, output: float, y: float) -> float:
+    """Return the loss of a prediction, half of the deviance of a mean."""
+    if loss == "poisson":
+        return output - y + (y * math.log(y / output) if y else 0.0)
+    if loss == "gamma":
+        return y / output - 1 - math.log(y / output)
+    if loss == "tweedie":  # of power 1.5
+        return 2 * (math.sqrt(output) + y / math.sqrt(output)) - 4 * math.sqrt(y)
+    if loss == "absolute_error":
+        return abs(y - output)
+    if loss == "huber":  # of delta 0.7
+        error = abs(y - output)
+        return error**2 / 2 if error < 0.7 else 0.7 * (error - 0.35)
+    return 0.2 * (y - output) if y > output else 0.8 * (output - y)
+
+
+LOSS_NUMBERS = {"tweedie": (1.5,), "huber": (0.7,), "quantile": (0.2,)}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "loss", ["poisson", "gamma", "tweedie", "absolute_error", "huber", "quantile"]
+)
+def test_the_constant_has_the_lowest_loss_of_all_numbers(loss: Any, weighted: bool) -> None:
+    rng = numpy.random.default_rng(5)
+    Y = rng.poisson(2.0, (41, 1)).astype(float)
+    if loss != "poisson":
+        Y = rng.gamma(2.0, size=(41, 1))
+    weight = rng.uniform(0.1, 2.0, 41) if weighted else None
+    spec = spec_of(loss, 1, LOSS_NUMBERS.get(loss, ()))
+    constant = best_constant(LabeledRows(Y, Y, weight), spec)
+    assert constant.shape == (1,)
+
+    def mean_loss(output: float) -> float:
+        losses = [loss_of_number_by_name(loss, output, float(y)) for y in Y[:, 0]]
+        return float(numpy.average(losses, weights=weight))
+
+    lowest = min(mean_loss(output) for output in numpy.linspace(0.5, 4.0, 3501))
+    assert mean_loss(float(constant[0])) <= lowest + 1e-7
+    of_rows = losses_of_rows(numpy.full((1, 41, 1), constant), Y, spec)
+    wanted = [loss_of_number_by_name(loss, float(constant[0]), float(y)) for y in Y[:, 0]]
+    numpy.testing.assert_allclose(of_rows, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_a_target_of_one_value_is_its_own_constant() -> None:
+    Y = numpy.full((5, 1), 3.0)
+    for loss in ("huber", "quantile", "absolute_error", "poisson"):
+        spec = spec_of(loss, 1, LOSS_NUMBERS.get(loss, ()))
+        numpy.testing.assert_array_equal(best_constant(LabeledRows(Y, Y), spec), [3.0])
+
+
+def test_the_spread_of_a_target_is_related_to_its_quantiles_alone() -> None:
+    """A number tells nothing of the mean, and much of the quantiles on both sides."""
+    rng = numpy.random.default_rng(0)
+    x = rng.normal(size=(400, 1))
+    y = numpy.exp(0.5 * x) * rng.normal(size=(400, 1))
+    outer = spec_of("quantile", 2, (0.1, 0.9))
+    assert has_related_number(x, FitRows(x, y.repeat(2, axis=1)), outer)
+    assert not has_related_number(x, FitRows(x, y), spec_of("absolute_error", 1))
+
+
+def test_exposures_count_as_precision_and_weights_do_not() -> None:
+    """Half of 100 rates has a hundredth of the exposures. An effect that 100 rows show is too weak
+    for the 51 rows that such weights would leave."""
+    rng = numpy.random.default_rng(0)
+    exposure = numpy.where(numpy.arange(100) % 2, 1.0, 0.01)
+    x = rng.normal(size=(100, 1))
+    x -= numpy.average(x, axis=0, weights=exposure)
+    noise = rng.normal(size=(100, 1)) / numpy.sqrt(exposure[:, None])
+    y = 5 + 0.3 * x + noise
+    spec = spec_of("poisson", 1)
+    found = {}
+    for name, precision in (("weight", None), ("precision", exposure)):
+        rows = FitRows(x, y, exposure, precision)
+        found[name] = has_related_number(x, rows, spec)
+    assert found == {"weight": False, "precision": True}
 
 
 def test_means_lie_above_0_by_their_standard_errors() -> None:
@@ -156,9 +252,10 @@ def random_case(seed: int) -> Case:
                 fold, predicted if is_known else None, parts if is_known or seed % 5 else None
             )
         )
-    divided = DividedRows(LabeledRows(numpy.zeros((count, 1)), Y, weight), divisions)
+    divided = DividedRows(FitRows(numpy.zeros((count, 1)), Y, weight), divisions)
+    spec = spec_of("softmax_cross_entropy" if of_labels else "squared_error", outputs)
     choice = ConstantChoice(
-        Constants(divided, outputs),
+        Constants(divided, spec),
         networks,
         noise_folds=frozenset(k for k in range(folds) if rng.random() < 0.6),
         may_leave_out=bool(rng.random() < 0.8),
@@ -262,9 +359,9 @@ def test_random_cases_choose_both_ways() -> None:
 def test_predictions_of_the_constant_itself_do_not_lose_to_it() -> None:
     Y = numpy.arange(8.0)[:, None]
     everywhere = numpy.arange(8)
-    divided = DividedRows(LabeledRows(numpy.zeros((8, 1)), Y), [Fold(everywhere, everywhere)])
+    divided = DividedRows(FitRows(numpy.zeros((8, 1)), Y), [Fold(everywhere, everywhere)])
     network = ValidatedNetwork(0, numpy.full((8, 1), 3.5), everywhere % 2)
-    choice = ConstantChoice(Constants(divided, 1), [network], {0}, True, True)
+    choice = ConstantChoice(Constants(divided, NUMBER), [network], {0}, True, True)
     assert choice.beaten == [False]
 
 
@@ -272,15 +369,16 @@ def test_the_constant_of_rows_that_are_no_folds() -> None:
     """Validation rows of the user: the constant is that of the training rows."""
     Y = numpy.array([[1.0, 10.0], [3.0, 20.0], [8.0, 30.0]])
     weight = numpy.array([1.0, 1.0, 2.0])
-    later = LabeledRows(numpy.zeros((2, 1)), numpy.array([[5.0, 20.0], [7.0, 22.5]]))
-    divided = DividedRows(LabeledRows(numpy.zeros((3, 1)), Y, weight), later)
-    constants = Constants(divided, 2)
+    later = FitRows(numpy.zeros((2, 1)), numpy.array([[5.0, 20.0], [7.0, 22.5]]))
+    divided = DividedRows(FitRows(numpy.zeros((3, 1)), Y, weight), later)
+    spec = spec_of("squared_error", 2)
+    constants = Constants(divided, spec)
     numpy.testing.assert_allclose(constants.of_all_rows, [5.0, 22.5])
     numpy.testing.assert_allclose(constants.of_validation_rows(0), [[5.0, 22.5]] * 2)
     assert not constants.have_groups
     gains, weights = constants.gains(0, numpy.array([[5.0, 20.0], [6.0, 22.5]]))
     numpy.testing.assert_allclose(gains, [2.5**2 / 2, (2**2 - 1) / 2])
     numpy.testing.assert_array_equal(weights, [1.0, 1.0])
-    weighted = LabeledRows(later.X, later.Y, numpy.array([0.5, 3.0]))
-    of_weighted = Constants(DividedRows(divided.rows, weighted), 2)
+    weighted = FitRows(later.X, later.Y, numpy.array([0.5, 3.0]))
+    of_weighted = Constants(DividedRows(divided.rows, weighted), spec)
     numpy.testing.assert_array_equal(of_weighted.gains(0, later.Y)[1], [0.5, 3.0])

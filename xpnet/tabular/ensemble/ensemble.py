@@ -12,7 +12,6 @@ from typing import NamedTuple, Protocol
 import numpy
 
 from xpnet.backend import get_threads
-from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.backend.threads import sharing_the_machine
 from xpnet.data.sources import Source
 from xpnet.dispatch import choose
@@ -308,7 +307,7 @@ class Ensemble:
             replace(self.recipe, input_scales=self.recipe_of(number).input_scales)
             for number in trainings
         ]
-        held = [one.balanced(outputs) for one, outputs in zip(kept, choice.held(), strict=True)]
+        held = choice.held()
         constant = choice.constants.of_all_rows if choice.is_constant else None
         validated = with_baselines(recipes, kept, refitted=False, constant=constant)
         networks = validated
@@ -332,26 +331,28 @@ class Ensemble:
         )
 
     def _choice_of(self, trainings: Mapping[int, NetworkTraining]) -> ConstantChoice:
-        """Return the choice between the networks of some trainings and a constant.
-
-        Networks are left out for losses of classes and squared errors alone.
-        """
-        spec = self.recipe.spec
+        """Return the choice between the networks of some trainings and a constant."""
         folds = [self.fold_of(self.plans[number]) for number in trainings]
-        outputs = held_predictions(list(trainings.values()), folds)
+        outputs = [
+            training.balanced(held)
+            for training, held in zip(
+                trainings.values(),
+                held_predictions(list(trainings.values()), folds),
+                strict=True,
+            )
+        ]
         parts = [
             None if training.held is None else training.held.held.parts
             for training in trainings.values()
         ]
         return ConstantChoice(
-            Constants(self.divided, spec.widths[-1]),
+            Constants(self.divided, self.recipe.spec),
             [
                 ValidatedNetwork(*of_network)
                 for of_network in zip(folds, outputs, parts, strict=True)
             ],
             noise_folds=frozenset() if self.wide is not None else self.recipe.noise_folds,
-            may_leave_out=self.leaves_out
-            and (spec.loss == "squared_error" or spec.loss in CLASS_LOSSES),
+            may_leave_out=self.leaves_out,
             may_leave_out_all=self.recipe.may_be_constant,
         )
 

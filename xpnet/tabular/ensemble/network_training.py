@@ -49,7 +49,7 @@ from xpnet.tabular.ensemble.linear_baseline import (
 from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.ensemble.refit import fit_in_memory, refit, refit_epochs, trainable_step
 from xpnet.tabular.ensemble.wide_tables import WideModels
-from xpnet.tabular.rows.held_parts import HeldOutputs, HeldParts
+from xpnet.tabular.rows.held_parts import MIN_MEAN, HeldOutputs, HeldParts
 from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows
 from xpnet.training import LabeledRows, TrainingState, train
@@ -478,7 +478,7 @@ def with_baselines(
         if recipe.input_scales is not None:
             values = with_scaled_inputs(spec, values, recipe.input_scales)
         totals = training.final_totals if refitted else training.totals
-        if totals is not None:
+        if totals is not None and constant is None:
             values = with_shift(spec, values, totals.shift)
         network = Network(
             spec, values, recipe.learning_rate, backend=recipe.backend, dtype=spec.dtype
@@ -493,12 +493,14 @@ def with_constant(
 ) -> dict[str, numpy.ndarray]:
     """Return parameters that predict a constant for all rows: shares of classes, or numbers.
 
-    constant : (outputs,)
+    constant : (outputs,), as it is predicted
     """
     if spec.loss == "softmax_cross_entropy":
         constant = numpy.log(constant.clip(MIN_PROBABILITY))
     elif spec.loss == "ordered_cross_entropy":
         constant = outputs_of_cumulative(cumulative_logits(constant.clip(MIN_PROBABILITY)))
+    elif OUTPUT_ACTIVATIONS[spec.loss] == "exp":
+        constant = numpy.log(constant.clip(MIN_MEAN))
     last = spec.layer_names[-1]
     weights, biases = values[last["weight"]], values[last["bias"]]
     constants = numpy.broadcast_to(constant.astype(biases.dtype), biases.shape).copy()

@@ -30,7 +30,7 @@ from xpnet.tabular.ensemble.linear_baseline import (
 )
 from xpnet.tabular.quality import Quality
 from xpnet.tabular.rows.constant import has_related_number
-from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.held_parts import MAX_ROWS as MAX_HELD_ROWS
 from xpnet.tabular.settings import TableSettings
@@ -191,6 +191,7 @@ def make_recipe(
     in_time = time.monotonic() - started < MAX_SHARE_BEFORE_HELPERS * settings.seconds
     has_helpers = in_time and may_have_helpers(settings, encoder, rows)
     input_sums = sums_of_baseline(encoder.encodings_, spec, rows) if has_helpers else None
+    has_relations = has_helpers and may_ask_for_relations(spec, rows)
     return Recipe(
         spec=spec,
         batch_size=batch_size,
@@ -209,31 +210,40 @@ def make_recipe(
         input_sums=input_sums,
         has_helpers=has_helpers,
         may_be_constant=not settings.has_chosen_layers,
-        noise_folds=noise_folds(divided, spec, input_sums),
+        noise_folds=noise_folds(divided, spec, encoder.encodings_) if has_relations else (),
         deadline=started + settings.seconds,
         watch=watch,
     )
 
 
+def may_ask_for_relations(spec: NetworkSpec, rows: LabeledRows) -> bool:
+    """Return whether inputs are asked whether they are related to the target.
+
+    They are not where the user knows of a relation, which has a sign.
+    """
+    return (
+        spec.widths[-1] <= MAX_OUTPUTS
+        and not any(spec.monotonic)
+        and rows.count <= MAX_ROWS_OF_RELATIONS
+    )
+
+
 def noise_folds(
-    divided: DividedRows, spec: NetworkSpec, sums: SparseMatrix | None
+    divided: DividedRows, spec: NetworkSpec, encodings: Sequence[Encoding]
 ) -> frozenset[int]:
     """Return the folds in whose training rows no input is related to the target.
 
-    There are none where it is not known. Without folds 0 stands for the rows of all networks.
-
-    sums : of a recipe without factors of the inputs
+    Without folds 0 stands for the rows of all networks.
     """
-    if sums is None or divided.rows.count > MAX_ROWS_OF_RELATIONS:
-        return frozenset()
+    sums = numbers_of_columns(encodings, codes=False)[0]
     validation = divided.validation
-    trainings: Iterable[LabeledRows] = [divided.rows]
+    trainings: Iterable[FitRows] = [divided.rows]
     if isinstance(validation, Sequence):
         trainings = (divided.training_rows(fold) for fold in validation)
     return frozenset(
         number
         for number, rows in enumerate(trainings)
-        if not has_related_number(sums_of_inputs(rows.X, sums), rows, spec.widths[-1])
+        if not has_related_number(sums_of_inputs(rows.X, sums), rows, spec)
     )
 
 

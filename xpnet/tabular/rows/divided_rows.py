@@ -66,7 +66,7 @@ class DividedRows:
             return []
         return [*self.validation, *self.other_folds]
 
-    def training_rows(self, fold: Fold, part: numpy.ndarray | None = None) -> LabeledRows:
+    def training_rows(self, fold: Fold, part: numpy.ndarray | None = None) -> FitRows:
         """Return the training rows of a fold, on the host; a view of them if they are a slice.
 
         part : indices of some of these rows, None for all
@@ -79,7 +79,9 @@ class DividedRows:
         if not isinstance(fold.training, slice):
             for means in self.means:
                 means.write_training(X, fold.training, part)
-        return LabeledRows(X, rows.Y[chosen], None if rows.weight is None else rows.weight[chosen])
+        weight = None if rows.weight is None else rows.weight[chosen]
+        precision = None if rows.precision is None else rows.precision[chosen]
+        return FitRows(X, rows.Y[chosen], weight, precision)
 
     def validation_rows(self, fold: Fold, part: numpy.ndarray | None = None) -> LabeledRows:
         """Return the validation rows of a fold as new rows are encoded, on the host.

@@ -38,6 +38,40 @@ MIN_MEAN = 1e-30
 """Smallest predicted mean whose logarithm is taken."""
 
 
+def losses_of_rows(outputs: numpy.ndarray, Y: numpy.ndarray, spec: NetworkSpec) -> numpy.ndarray:
+    """Return the loss of each row: (rows,).
+
+    outputs : (members, rows, outputs), as they are predicted. The loss of classes is that of the
+        mean probabilities; of numbers it is the mean over the members, as that of
+        `xpnet.learning.validation.validation_loss`.
+    Y : (rows,) class indices, (rows, classes) soft labels, with offsets behind them (rows, 2 *
+        classes), or (rows, outputs) numbers
+    spec : of the network, for its loss
+    """
+    if spec.loss in CLASS_LOSSES:
+        return log_losses(outputs.mean(axis=0), Y)
+    if spec.loss == "squared_error":
+        losses: numpy.ndarray = ((outputs - Y) ** 2).mean(axis=0).sum(axis=1) / 2
+        return losses
+    members, rows, width = outputs.shape
+    targets = numpy.broadcast_to(Y, outputs.shape).reshape(members * rows, width)
+    losses, _ = losses_and_slopes(outputs.reshape(targets.shape), targets, spec)
+    return losses.reshape(members, rows).mean(axis=0)
+
+
+def losses_and_slopes(
+    outputs: numpy.ndarray, Y: numpy.ndarray, spec: NetworkSpec
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return losses by the loss in ``xpnet.ops``, (rows,), and their slopes, (rows, outputs).
+
+    outputs, Y : (rows, outputs); outputs as they are predicted
+    """
+    if OUTPUT_ACTIVATIONS[spec.loss] == "exp":
+        outputs = numpy.log(outputs.clip(MIN_MEAN))
+    losses, slopes = getattr(ops, spec.loss)(outputs, Y, EACH_ROW, **spec.loss_arguments)
+    return losses, slopes
+
+
 @dataclass(frozen=True, eq=False)
 class HeldParts:
     """The parts of the validation rows of a network, on the host.
@@ -61,37 +95,19 @@ class HeldParts:
     def losses_of_others(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return for each part the sum of the losses of the rows of other parts: (parts,).
 
-        outputs : (members, rows, outputs), as they are predicted. The loss of classes is that of
-            the mean probabilities; of numbers it is the mean over the members, as that of
-            `xpnet.learning.validation.validation_loss`.
+        outputs : (members, rows, outputs), as they are predicted
         """
         of_parts = self.losses_of_parts(outputs)
         return of_parts.sum() - of_parts
 
     def losses_of_parts(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return the sum of the losses of the rows of each part, by their weights: (parts,)."""
-        outputs = outputs.astype(numpy.float64)
-        if self.spec.loss in CLASS_LOSSES:
-            losses = self.weight * log_losses(outputs.mean(axis=0), self.Y)
-        elif self.spec.loss == "squared_error":
-            losses = self.weight * ((outputs - self.Y) ** 2).mean(axis=0).sum(axis=1) / 2
-        else:
-            losses = self._losses_by_operation(outputs)
+        losses = self.weight * losses_of_rows(outputs.astype(numpy.float64), self.Y, self.spec)
         return numpy.bincount(self.parts, losses, self.count)
 
     def mean_loss(self, outputs: numpy.ndarray) -> float:
         """Return the mean loss of the rows. outputs : (rows, outputs), as they are predicted"""
         return float(self.losses_of_parts(outputs[None]).sum() / self.weight.sum())
-
-    def _losses_by_operation(self, outputs: numpy.ndarray) -> numpy.ndarray:
-        """Return the loss of each row by the loss in ``xpnet.ops``, times its weight: (rows,)."""
-        if OUTPUT_ACTIVATIONS[self.spec.loss] == "exp":
-            outputs = numpy.log(outputs.clip(MIN_MEAN))
-        members, rows, width = outputs.shape
-        Y = numpy.broadcast_to(self.Y, outputs.shape).reshape(members * rows, width)
-        loss = getattr(ops, self.spec.loss)
-        losses, _ = loss(outputs.reshape(Y.shape), Y, EACH_ROW, **self.spec.loss_arguments)
-        return self.weight * losses.reshape(members, rows).mean(axis=0)
 
 
 def held_parts_of(
