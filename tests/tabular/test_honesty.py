@@ -656,6 +656,17 @@ def noise_of(loss: str, rng: numpy.random.Generator, rows: int) -> numpy.ndarray
     return rng.normal(size=rows)
 
 
+@pytest.mark.parametrize("loss", LOSSES_OF_NOISE)
+def test_no_column_is_important_for_a_constant(loss: str) -> None:
+    """Losses that are added up and divided by their number would differ by rounding."""
+    for seed in range(4):
+        rng = numpy.random.default_rng(seed)
+        X, y = rng.normal(size=(300, 3)), noise_of(loss, rng, 300)
+        model = TabularRegressor(loss=loss, quality=1, random_state=seed).fit(X, y)
+        if "they predict a constant" in model.why_:
+            numpy.testing.assert_array_equal(model.feature_importances_, 0.0)
+
+
 def share_above_constant(loss: str, seed: int) -> float:
     """Return how much larger the loss of new rows of noise is than that of the best constant."""
     rng = numpy.random.default_rng(seed)

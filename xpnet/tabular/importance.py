@@ -61,6 +61,7 @@ class Sample:
         """
         layers = _LayersOnHost(self.network)
         first = layers.first(self.X)
+        unchanged = layers.losses(first, self.Y)
         rises = numpy.zeros((len(inputs_of_columns), len(self.X)))
         used = [column for column, inputs in enumerate(inputs_of_columns) if len(inputs)]
         times = self.shuffles(len(inputs_of_columns))
@@ -73,8 +74,8 @@ class Sample:
                 for column in columns
             ]
             losses = layers.losses(numpy.concatenate(shuffled, axis=-2), self.Y)
-            numpy.add.at(rises, columns, losses / times)
-        rises[used] -= layers.losses(first, self.Y)
+            # Differences of equal losses are 0: a constant has no importances by rounding.
+            numpy.add.at(rises, columns, (losses - unchanged) / times)
         return rises
 
     def shuffles(self, columns: int) -> int:
