@@ -54,7 +54,9 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
     <parameters of both estimators>
     <loss of both estimators>
     loss : str, default "squared_error"
-        The loss; `xpnet.MLPRegressor` says what each loss is for.
+        The loss; `xpnet.MLPRegressor` says what each loss is for. Outer quantiles of ``"quantile"``
+        lie too close together for new rows: `predict_interval` holds the share that it is asked
+        for.
 
     Attributes
     ----------
