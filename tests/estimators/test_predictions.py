@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from helpers.estimators import SETTINGS
 
 import xpnet
+from xpnet.estimators import checks
 
 
 def test_threads_share_an_estimator(data: Any, backend: str) -> None:
@@ -77,3 +79,35 @@ def test_the_reference_step_looks_at_some_rows_at_a_time(rng: np.random.Generato
     last[-1, -1] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         model.predict_proba(last)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_a_frame_is_predicted_as_its_matrix(data: Any, dtype: str) -> None:
+    """A frame of the fit's columns, all of one dtype, is taken as a matrix without a check."""
+    frame = pandas.DataFrame(data.X * 10, columns=[f"c{k}" for k in range(data.X.shape[1])])
+    frame = frame.astype(dtype)
+    model = xpnet.MLPClassifier(**SETTINGS).fit(frame, data.labels)
+    of_arrays = xpnet.MLPClassifier(**SETTINGS).fit(frame.to_numpy(), data.labels)
+    expected = of_arrays.predict_proba(frame.to_numpy())
+    np.testing.assert_array_equal(model.predict_proba(frame), expected)
+    mixed = frame.astype({"c0": "float64"})
+    of_mixed = of_arrays.predict_proba(mixed.to_numpy())
+    np.testing.assert_array_equal(model.predict_proba(mixed), of_mixed)
+    for other in (frame[frame.columns[::-1]], frame.rename(columns={"c0": "d"})):
+        with pytest.raises(ValueError, match="feature names"):
+            model.predict_proba(other)
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict(frame.astype("float64").assign(c1=np.nan))
+    with pytest.warns(UserWarning, match="feature names"):
+        model.predict(frame.to_numpy())
+
+
+def test_a_frame_of_the_fit_is_not_checked_by_scikit_learn(
+    data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check takes several times longer than the prediction of a row."""
+    frame = pandas.DataFrame(data.X, columns=[f"c{k}" for k in range(data.X.shape[1])])
+    model = xpnet.MLPClassifier(**SETTINGS).fit(frame, data.labels)
+    expected = model.predict(frame)
+    monkeypatch.setattr(checks, "validate_data", None)
+    np.testing.assert_array_equal(model.predict(frame), expected)

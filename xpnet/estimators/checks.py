@@ -99,11 +99,28 @@ def check_X(X: Any, kind: type, columns: Columns, *, finite: bool = True) -> Any
 
     Raises ValueError for another number of features, or values that are not finite.
     """
-    if not (is_plain(X, FLOATING) and columns.are_of(X)):
-        X = check_matrix(X, kind, columns, dtype="numeric").X
+    matrix = X if is_plain(X, FLOATING) and columns.are_of(X) else _matrix_of_frame(X, columns)
+    if matrix is None:
+        matrix = check_matrix(X, kind, columns, dtype="numeric").X
     if finite:
-        check_values(X, kind)
-    return X
+        check_values(matrix, kind)
+    return matrix
+
+
+def _matrix_of_frame(X: Any, columns: Columns) -> numpy.ndarray | None:
+    """Return the matrix of a frame of pandas, as ``validate_data`` does for longer.
+
+    None unless it has the columns of the fit in their order, all of one dtype of networks.
+    """
+    library = type(X).__module__.partition(".")[0]
+    is_frame = library == "pandas" and type(X).__name__ == "DataFrame"
+    if not is_frame or columns.names is None or X.columns.tolist() != columns.names.tolist():
+        return None
+    dtypes = set(X.dtypes)
+    if len(dtypes) > 1 or not all(isinstance(dtype, numpy.dtype) for dtype in dtypes):
+        return None
+    matrix = X.to_numpy()
+    return matrix if is_plain(matrix, FLOATING) else None
 
 
 def check_matrix(
