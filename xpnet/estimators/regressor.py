@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
+import numpy
 from sklearn.utils.metaestimators import available_if
 
 from xpnet.backend import dtype_name, on_device
@@ -14,7 +15,7 @@ from xpnet.estimators.mlp import MLP
 from xpnet.estimators.outputs import like_input
 from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.settings import FitSettings
-from xpnet.learning.exposure import Exposures, check_exposures_of_validation, rates_of
+from xpnet.learning.exposure import Exposures
 from xpnet.learning.losses import LossParameters, NumericLoss
 from xpnet.learning.parameters import (
     ARRAY_LIKE,
@@ -23,14 +24,14 @@ from xpnet.learning.parameters import (
     documented_as,
     with_documentation_of,
 )
-from xpnet.learning.scikit_learn import RegressorMixin
+from xpnet.learning.regressor import LossRegressor
 from xpnet.learning.split import InputRows
 from xpnet.learning.targets import HostTargets, NumberTargets, Targets, dense
 from xpnet.models.inputs import to_host
 from xpnet.ops import ACTIVATIONS
 from xpnet.training import TrainingState
 from xpnet.training.callbacks import CallbackLike
-from xpnet.typing import Array, ArrayLike
+from xpnet.typing import Array, ArrayLike, TargetsLike
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 @with_documentation_of(Parameters=EstimatorParameters, Attributes=MLP, Loss=LossParameters)
 @dataclass(eq=False, repr=False)
-class MLPRegressor(LossParameters, RegressorMixin, MLP):
+class MLPRegressor(LossRegressor[RowsLike], MLP):
     """A multi-layer perceptron regressor with the parameters of scikit-learn's, and more.
 
     It minimises half the squared error, or another loss of numbers, plus an L2 penalty. With the
@@ -144,33 +145,21 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         >>> model.predict([[1.0]]).round(1), model.predict([[1.0]], exposure=[3.0]).round(1)
         (array([0.5]), array([1.5]))
         """
-        exposures = Exposures(exposure, offset)
-        exposures_val = Exposures(exposure_val, offset_val, "_val")
-        check_exposures_of_validation(exposures, exposures_val, X_val)
+        rows, own = self._rows_as_rates(
+            InputRows(X, y, sample_weight),
+            Exposures(exposure, offset),
+            InputRows(X_val, y_val, sample_weight_val),
+            Exposures(exposure_val, offset_val, "_val"),
+        )
         return self._train(
-            self._per_exposure(InputRows(X, y, sample_weight), exposures),
-            self._per_exposure(InputRows(X_val, y_val, sample_weight_val), exposures_val),
+            rows,
+            own,
             callbacks=list(callbacks),
             resume_from=resume_from,
         )
 
-    def _per_exposure(self, rows: InputRows, exposures: Exposures) -> InputRows:
-        """Return rows whose targets are rates, with the weights of these; the same rows where
-        nothing is known of their means.
-        """
-        if exposures.is_empty or rows.y is None:
-            return rows
-        loss = self._numeric_loss()
-        y_name = f"y{exposures.ending}"
-        y = dense(check_targets(to_host(rows.y), type(self), numeric=True, name=y_name))
-        rates = rates_of(
-            y,
-            rows.weight,
-            exposures.factors(len(y), loss),
-            loss,
-            f"sample_weight{exposures.ending}",
-        )
-        return rows._replace(y=rates.y, weight=rates.weight)
+    def _checked_targets(self, y: TargetsLike, name: str) -> numpy.ndarray:
+        return dense(check_targets(to_host(y), type(self), numeric=True, name=name))
 
     @available_if(MLP._has_partial_fit)
     def partial_fit(
@@ -225,12 +214,15 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
         ValueError
             For data that does not fit, and with ``early_stopping``.
         """
-        exposures = Exposures(exposure, offset)
-        exposures_val = Exposures(exposure_val, offset_val, "_val")
-        check_exposures_of_validation(exposures, exposures_val, X_val)
+        rows, own = self._rows_as_rates(
+            InputRows(X, y, sample_weight),
+            Exposures(exposure, offset),
+            InputRows(X_val, y_val, sample_weight_val),
+            Exposures(exposure_val, offset_val, "_val"),
+        )
         return self._train(
-            self._per_exposure(InputRows(X, y, sample_weight), exposures),
-            self._per_exposure(InputRows(X_val, y_val, sample_weight_val), exposures_val),
+            rows,
+            own,
             callbacks=list(callbacks),
             incremental=True,
         )
@@ -278,59 +270,11 @@ class MLPRegressor(LossParameters, RegressorMixin, MLP):
                 outputs = outputs * backend.asarray(factors.astype(dtype)[:, None])
         return like_input(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X, backend)
 
-    def score(
-        self,
-        X: RowsLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        exposure: ArrayLike | None = None,
-        offset: ArrayLike | None = None,
-        scoring: str | None = None,
-    ) -> float:
-        """Measure R^2, the mean over outputs; for ``loss="quantile"`` D^2 of the pinball loss.
+    def _targets_to_score(self, y: ArrayLike) -> numpy.ndarray:
+        return self._numbers().encode(to_host(y))
 
-        Parameters
-        ----------
-        X : array or scipy sparse matrix, shape (rows, features)
-            The rows.
-        y : array, shape (rows,) or (rows, outputs)
-            What is true of them.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows.
-        exposure : array, shape (rows,), optional
-            Exposures of the rows, of which ``predict`` is asked.
-        offset : array, shape (rows,), optional
-            Offsets of the rows, of which ``predict`` is asked.
-        scoring : {"r2", "d2"} or None, default None
-            ``"d2"`` measures the share of the loss of the best constant, with exposures of the best
-            constant rate, that the predictions do not have, as
-            ``sklearn.metrics.d2_tweedie_score``, ``d2_pinball_score`` and
-            ``d2_absolute_error_score`` do; it is R^2 for the squared error, and there is none for
-            Huber's loss. ``cross_val_score(model, X, y, scoring=partial(xpnet.MLPRegressor.score,
-            scoring="d2"))`` measures it by cross-validation.
-
-        Returns
-        -------
-        float
-            1 for perfect predictions, 0 for those no better than the best constant, negative for
-            worse ones.
-
-        Raises
-        ------
-        InputError
-            For another name, and for ``"d2"`` with Huber's loss.
-        """
-        targets = self._numbers()
-        encoded = targets.encode(to_host(y))
-        predicted = to_host(self.predict(X, exposure=exposure, offset=offset))
-        outputs = predicted.reshape(len(predicted), -1)
-        exposures = Exposures(exposure, offset)
-        if scoring == "d2" and not exposures.is_empty:
-            factors = exposures.factors(len(outputs), targets.numeric_loss)
-            weight = to_host(sample_weight)
-            return targets.numeric_loss.d2_of_rates(encoded, outputs, factors, weight)
-        return targets.numeric_loss.score(encoded, outputs, to_host(sample_weight), scoring)
+    def _loss_to_score(self) -> NumericLoss:
+        return self._numbers().numeric_loss
 
     def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()

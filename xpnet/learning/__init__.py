@@ -2,13 +2,13 @@
 
 ``parameters``     parameters of a constructor, and the values that each may have
 ``losses``         losses of numbers, with their levels; ``ordered``: ordered classes
+``regressor``      what regressors share: the choice of a loss, exposures, and the score
 ``targets``        classes and numbers: how a loss takes them, and what outputs say
 ``labels``         rules that labels of classes must hold
 ``weights``        weights of rows
 ``exposure``       known parts of the means of rows: exposures and offsets
-``scores``         scores of predictions, and constant baselines
+``scores``         scores of predictions, constant baselines, and the loss on validation rows
 ``split``          rows as they are passed, and their split for validation, over all processes
-``validation``     the loss on validation rows
 ``fitted``         the record of the last fit, and the attributes that show it
 ``coefficients``   the coefficients of a network without hidden layers
 ``search_spaces``  values of parameters that are worth a search

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_array
 
 from xpnet.backend.spec import NUMERIC_LOSSES
 from xpnet.errors import InputError
-from xpnet.learning.exposure import Exposures, check_exposures_of_validation, rates_of
+from xpnet.learning.exposure import Exposures
 from xpnet.learning.labels import check_numbers
 from xpnet.learning.losses import LossParameters
 from xpnet.learning.parameters import (
@@ -18,7 +18,7 @@ from xpnet.learning.parameters import (
     documented_as,
     with_documentation_of,
 )
-from xpnet.learning.scikit_learn import RegressorMixin
+from xpnet.learning.regressor import LossRegressor
 from xpnet.learning.split import InputRows
 from xpnet.models.inputs import like_rows, require, to_host
 from xpnet.tabular.base import Tabular
@@ -41,7 +41,7 @@ standard deviation."""
 
 @with_documentation_of(Parameters=TabularParameters, Attributes=Tabular, Loss=LossParameters)
 @dataclass(eq=False, repr=False, kw_only=True)
-class TabularRegressor(LossParameters, RegressorMixin, Tabular):
+class TabularRegressor(LossRegressor[TableLike], Tabular):
     """Predict numbers for the rows of a table, without settings that have to be chosen.
 
     A `TableEncoder` encodes the table as numbers. A few networks are trained on them and on the
@@ -222,17 +222,15 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         are predicted.
         """
         exposures = Exposures(exposure, offset)
-        exposures_val = Exposures(exposure_val, offset_val, "_val")
-        check_exposures_of_validation(exposures, exposures_val, X_val)
+        rows, own = self._rows_as_rates(
+            InputRows(X, y, sample_weight),
+            exposures,
+            InputRows(X_val, y_val, sample_weight_val),
+            Exposures(exposure_val, offset_val, "_val"),
+        )
         earlier = self._fitted
         try:
-            return self._fit(
-                self._per_exposure(InputRows(X, y, sample_weight), exposures),
-                self._per_exposure(InputRows(X_val, y_val, sample_weight_val), exposures_val),
-                groups=groups,
-                time=time,
-                callbacks=callbacks,
-            )
+            return self._fit(rows, own, groups=groups, time=time, callbacks=callbacks)
         finally:
             # An interrupted first fit has a record, too.
             if self._fitted is not earlier and not exposures.is_empty:
@@ -296,8 +294,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         True
         """
         exposures = Exposures(exposure, offset)
-        exposures_val = Exposures(exposure_val, offset_val, "_val")
-        check_exposures_of_validation(exposures, exposures_val, X_val)
         earlier = self.get_fitted_state()
         if earlier.predicts_rates and exposures.is_empty:
             raise InputError(
@@ -305,9 +301,15 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
                 "got none. Pass exposure= or offset=; where all exposures are 1, "
                 "exposure=numpy.ones."
             )
+        rows, own = self._rows_as_rates(
+            InputRows(X, y, sample_weight),
+            exposures,
+            InputRows(X_val, y_val, sample_weight_val),
+            Exposures(exposure_val, offset_val, "_val"),
+        )
         refinement = self._refine(
-            self._per_exposure(InputRows(X, y, sample_weight), exposures),
-            self._per_exposure(InputRows(X_val, y_val, sample_weight_val), exposures_val),
+            rows,
+            own,
             groups=groups,
             time=time,
             learning_rate_share=learning_rate_share,
@@ -317,16 +319,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         if not exposures.is_empty and refined.residuals is not earlier.residuals:
             self._fitted = replace(refined, predicts_rates=True)
         return refinement
-
-    def _per_exposure(self, rows: InputRows, exposures: Exposures) -> InputRows:
-        """Return rows whose targets are rates; the same where nothing is known of their means."""
-        if exposures.is_empty or rows.y is None:
-            return rows
-        loss = self._numeric_loss()
-        y = self._checked_targets(rows.y, f"y{exposures.ending}")
-        factors = exposures.factors(len(y), loss)
-        rates = rates_of(y, rows.weight, factors, loss, f"sample_weight{exposures.ending}")
-        return rows._replace(y=rates.y, weight=rates.weight, precision=rates.precision)
 
     @property
     def target_(self) -> numpy.ndarray:
@@ -448,52 +440,6 @@ class TabularRegressor(LossParameters, RegressorMixin, Tabular):
         factors = self._factors(exposures, rows)
         return like_rows(fitted.interval(X, coverage, to_host(predictions), factors), X)
 
-    def score(
-        self,
-        X: TableLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        scoring: str | None = None,
-        exposure: ArrayLike | None = None,
-        offset: ArrayLike | None = None,
-    ) -> float:
-        """Measure R^2 of the predictions; for ``loss="quantile"`` D^2 of the pinball loss.
-
-        Parameters
-        ----------
-        X : frame, table or array, shape (rows, columns)
-            The rows.
-        y : array, shape (rows,) or (rows, targets)
-            The true numbers.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows.
-        scoring : {"r2", "d2"} or None, default None
-            ``"d2"`` measures the share of the loss of the best constant, with exposures of the best
-            constant rate, that the predictions do not have, as `xpnet.MLPRegressor` describes it.
-        exposure : array, shape (rows,), optional
-            Exposures of the rows, of which `predict` is asked. Without them y is compared with
-            rates, the means for an exposure of 1.
-        offset : array, shape (rows,), optional
-            Offsets of the rows, of which `predict` is asked.
-
-        Returns
-        -------
-        float
-            1 for predictions that are all right, 0 for the best constant one, negative for worse.
-
-        Raises
-        ------
-        InputError
-            For another name, and for ``"d2"`` with Huber's loss.
-        """
-        predictions = to_host(self.predict(X, exposure=exposure, offset=offset))
-        y = self._checked_targets(y, "y")
-        columns = predictions.reshape(len(predictions), -1)
-        weight = to_host(sample_weight)
-        loss = self._numeric_loss()
-        targets = y.reshape(len(y), -1)
-        exposures = Exposures(exposure, offset)
-        if scoring == "d2" and not exposures.is_empty:
-            return loss.d2_of_rates(targets, columns, exposures.factors(len(y), loss), weight)
-        return loss.score(targets, columns, weight, scoring)
+    def _targets_to_score(self, y: ArrayLike) -> numpy.ndarray:
+        numbers = self._checked_targets(y, "y")
+        return numbers.reshape(len(numbers), -1)

@@ -43,7 +43,7 @@ def losses_of_rows(outputs: numpy.ndarray, Y: numpy.ndarray, spec: NetworkSpec) 
 
     outputs : (members, rows, outputs), as they are predicted. The loss of classes is that of the
         mean probabilities; of numbers it is the mean over the members, as that of
-        `xpnet.learning.validation.validation_loss`.
+        `xpnet.learning.scores.validation_loss`.
     Y : (rows,) class indices, (rows, classes) soft labels, with offsets behind them (rows, 2 *
         classes), or (rows, outputs) numbers
     spec : of the network, for its loss
