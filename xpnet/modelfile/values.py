@@ -201,7 +201,7 @@ def _reader_of(kind: object) -> Reader:
     arguments = get_args(kind)
     read_item = _reader_of(arguments[0]) if origin is tuple else None
 
-    def read(value: object, where: str) -> Any:
+    def read(value: object, where: str) -> object:
         """Return a value as it is, a list as a tuple, and a whole number as a float."""
         if read_item is not None and isinstance(value, list):
             item_kind = arguments[0]
@@ -225,7 +225,7 @@ def _reader_of_dataclass(kind: type) -> Reader:
         for name, field_kind in kinds.items()
     }
 
-    def read(value: object, _: str) -> Any:
+    def read(value: object, _: str) -> object:
         """Return a dataclass, whose fields are read by their types."""
         if not isinstance(value, dict) or not value.keys() <= readers.keys():
             raise ValueError(f"{kind.__name__} takes an object with {', '.join(kinds)}")
@@ -245,7 +245,7 @@ def _reader_of_optional(kind: object) -> Reader:
     """Return the function that reads JSON values as a type or None."""
     readers = [_reader_of(choice) for choice in get_args(kind) if choice is not type(None)]
 
-    def read(value: object, where: str) -> Any:
+    def read(value: object, where: str) -> object:
         """Return a value of the type, or None."""
         (read_present,) = readers
         return None if value is None else read_present(value, where)
