@@ -5,7 +5,7 @@ They are views of one flat buffer if arrays can be written in place, and separat
 
 from collections.abc import Iterator, MutableMapping
 from math import prod
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy
 
@@ -13,6 +13,15 @@ from xpnet.backend.contract import Backend, dtype_name, on_device
 from xpnet.backend.spec import NetworkSpec
 from xpnet.errors import InputError
 from xpnet.ops import Array, namespace
+
+
+@runtime_checkable
+class _InGraph(Protocol):
+    """A tensor of PyTorch, which may be part of a graph of gradients."""
+
+    def detach(self) -> Array:
+        """Return the same values outside of the graph."""
+        ...
 
 
 class Parameters(MutableMapping[str, Array]):
@@ -155,6 +164,8 @@ class Parameters(MutableMapping[str, Array]):
                 f"{tuple(value.shape)}. Build a new model for other widths."
             )
         if self.flat is None:
+            if getattr(value, "requires_grad", False) and isinstance(value, _InGraph):
+                value = value.detach()  # Predictions have no part in a graph of gradients.
             self._arrays[name] = value
         else:
             with on_device(self.backend):

@@ -82,7 +82,10 @@ def _check_names(opened: "Frame | TextFile", names: Sequence[str]) -> None:
         raise DataFileError(
             f"{opened.name}: there {is_no_column} {_listed(missing)}; the columns are "
             f"{_listed(opened.names)}. "
-            + (hint or "If the first line holds values, add --no-header.")
+            + (
+                hint
+                or "If the first line holds values, add --no-header; remove lines above the header."
+            )
         )
 
 

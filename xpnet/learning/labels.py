@@ -7,7 +7,7 @@ from math import inf
 import numpy
 
 from xpnet.errors import InputError
-from xpnet.models.inputs import is_sparse
+from xpnet.models.inputs import check_shares, is_sparse
 
 
 def check_label_types(y: object, name: str = "y") -> None:
@@ -217,10 +217,6 @@ def check_class_weights(class_weight: object, classes: numpy.ndarray) -> None:
         )
 
 
-MAX_SUM_ERROR = 1e-4
-"""Largest distance of the sum of a row's probabilities from 1: that of float32 or of 4 digits."""
-
-
 def checked_shares(shares: numpy.ndarray, name: str, classes: int) -> numpy.ndarray:
     """Return soft labels, (rows, classes) floats.
 
@@ -232,16 +228,7 @@ def checked_shares(shares: numpy.ndarray, name: str, classes: int) -> numpy.ndar
             f"shape {shares.shape}. Pass one column for each class."
         )
     shares = numpy.asarray(shares, shares.dtype if shares.dtype.kind == "f" else numpy.float64)
-    sums = shares.sum(axis=1, dtype=numpy.float64)
-    wrong = ~((numpy.abs(sums - 1) <= MAX_SUM_ERROR) & (shares >= 0).all(axis=1))
-    if wrong.any():
-        row = int(wrong.argmax())
-        is_negative = (shares[row] < 0).any()
-        received = f"{shares[row].min():g}" if is_negative else f"a sum of {sums[row]:g}"
-        raise InputError(
-            f"`{name}` must hold probabilities from 0 that sum to 1 in each row; got {received} in "
-            f"row {row}. Divide each row by its sum, or leave such rows out."
-        )
+    check_shares(shares, name)
     return shares
 
 

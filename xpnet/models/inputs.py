@@ -11,11 +11,12 @@ from typing import Any, TypeGuard
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, on_device
-from xpnet.backend.spec import LOSS_NUMBERS, NUMERIC_LOSSES, Loss
+from xpnet.backend.spec import CLASS_LOSSES, LOSS_NUMBERS, NUMERIC_LOSSES, Loss
 from xpnet.dispatch.choose import by_arrays, library_of, library_of_backend
 from xpnet.errors import InputError, did_you_mean
 from xpnet.layers.losses import check_index_labels
 from xpnet.ops import ACTIVATIONS, Array, Labels
+from xpnet.ops.namespace import namespace
 from xpnet.training.batches import is_finite
 from xpnet.typing import SparseMatrix
 
@@ -232,6 +233,34 @@ def check_rows(X: Array, Y: Labels, spec: NetworkSpec, sample_weight: Array | No
     if are_numbers:
         rule = f"`Y` must hold numbers, one column for each of {outputs} outputs"
     require(Y.ndim == 2 and Y.shape[1] == outputs, rule, tuple(Y.shape))
+    if spec.loss in CLASS_LOSSES:
+        check_finite(Y=Y)
+        check_shares(Y, "Y")
+
+
+MAX_SUM_ERROR = 1e-4
+"""Largest distance of the sum of a row's probabilities from 1: that of float32 or of 4 digits."""
+
+
+def check_shares(shares: Array, name: str) -> None:
+    """Raise InputError, which names the first wrong row, unless rows hold probabilities that sum to
+    1.
+
+    shares : (rows, classes); name : that the user knows them by
+    """
+    if not shares.shape[0]:
+        return
+    xp = namespace(shares)
+    sums, lowest = xp.sum(shares, axis=1), xp.min(shares, axis=1)
+    are_right = (xp.abs(sums - 1) <= MAX_SUM_ERROR) & (lowest >= 0)
+    if bool(xp.all(are_right)):
+        return
+    row = int(to_host(are_right).argmin())
+    received = f"{float(lowest[row]):g}" if lowest[row] < 0 else f"a sum of {float(sums[row]):g}"
+    raise InputError(
+        f"`{name}` must hold probabilities from 0 that sum to 1 in each row; got {received} in row "
+        f"{row}. Divide each row by its sum, or leave such rows out."
+    )
 
 
 def bring(array: Any, backend: Backend, dtype: str | None = None) -> Any:

@@ -3,5 +3,6 @@
 ``table_rows``       some of the rows of a file
 ``training_rows``    those of ``xpnet train``, with their labels
 ``columns_of_rows``  columns that say something about rows: groups, times, weights, exposures
+``target_notes``     notes on targets that look like mistakes of an export
 ``divided``          rows for training and rows for tests
 """

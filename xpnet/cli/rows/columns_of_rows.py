@@ -18,7 +18,8 @@ from xpnet.data.cells.gaps import ALL_COLUMNS
 from xpnet.data.frames import Frame
 from xpnet.errors import DataFileError, InputError
 from xpnet.learning.exposure import MAX_OFFSET
-from xpnet.learning.labels import MAX_SUM_ERROR, hard_labels
+from xpnet.learning.labels import hard_labels
+from xpnet.models.inputs import MAX_SUM_ERROR
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, learn_table, read_table
 from xpnet.tabular.columns.records import Table

@@ -26,6 +26,7 @@ from xpnet.cli.rows.columns_of_rows import (
 )
 from xpnet.cli.rows.divided import split, split_folds, split_last, with_training_classes
 from xpnet.cli.rows.table_rows import TableRows
+from xpnet.cli.rows.target_notes import notes_of_targets
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import check_offset_columns
 from xpnet.data.cells.forms import ColumnForm, LearnedForm
@@ -60,6 +61,7 @@ def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[T
     if settings.offset is not None:
         check_offset_columns(settings.offset, None if classes is None else classes.tolist())
     report = _first_report(rows, target, task, settings)
+    rows.frame.notes.extend(notes_of_targets(rows, target))
     lines.log("data", data_line(report["data"]))
     lines.log("task", task_line(report["task"]))
     rows = replace(rows, links=read_links(read.frame, settings, rows.chosen))
