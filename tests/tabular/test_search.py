@@ -27,9 +27,9 @@ from xpnet.tabular.ensemble.search import (
     usable_settings,
 )
 from xpnet.tabular.quality import QUALITIES, Rung
-from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
 from xpnet.tabular.settings import TableSettings
-from xpnet.training import Callback, LabeledRows
+from xpnet.training import Callback
 
 RNG = numpy.random.default_rng(0)
 ROWS = 240
@@ -60,12 +60,12 @@ def settings_of(model: Any) -> TableSettings:
     return made[0]
 
 
-def encoded(model: Any) -> tuple[Any, LabeledRows, recipe.Recipe]:
+def encoded(model: Any) -> tuple[Any, FitRows, recipe.Recipe]:
     """Return the fitted encoder, the encoded rows and the recipe of a model."""
     y = NUMBERS if is_regressor(model) else numpy.unique(LABELS, return_inverse=True)[1]
     encoder = model.new_encoder(0)
     X = encoder.fit_transform(TABLE, y)
-    rows = LabeledRows(X, y[:, None] if is_regressor(model) else y)
+    rows = FitRows(X, y[:, None] if is_regressor(model) else y)
     settings = settings_of(model)
     outputs = 1 if is_regressor(model) else 2
     made = recipe.make_recipe(
