@@ -685,7 +685,15 @@ def share_above_constant(loss: str, seed: int) -> float:
     return float(of_model / of_constant - 1)
 
 
-@pytest.mark.parametrize("loss", LOSSES_OF_NOISE)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        loss
+        if loss in ("poisson", "quantile")
+        else pytest.param(loss, marks=pytest.mark.exhaustive)
+        for loss in LOSSES_OF_NOISE
+    ],
+)
 def test_noise_is_predicted_nearly_as_by_a_constant_with_every_loss(loss: str) -> None:
     shares = [share_above_constant(loss, seed) for seed in range(20)]
     assert numpy.median(shares) == pytest.approx(0.0, abs=1e-4)
@@ -727,7 +735,7 @@ def test_an_effect_is_no_constant_with_any_loss(loss: str) -> None:
     assert order > 0.8
 
 
-@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("labels", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize(
     ("rows", "quality", "seeds"),
     [
