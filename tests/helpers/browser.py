@@ -58,15 +58,18 @@ class Browser:
         events = [
             json.loads(entry["message"])["message"] for entry in self._driver.get_log("performance")
         ]
-        sent = [
-            event["params"]["request"]["url"]
+        sent = {
+            event["params"]["requestId"]: event["params"]["request"]["url"]
             for event in events
             if event["method"] == "Network.requestWillBeSent"
-        ]
+        }
+        # Chromium asks for pages of its own when it starts.
         failed = [
-            str(event["params"]) for event in events if event["method"] == "Network.loadingFailed"
+            str(event["params"])
+            for event in events
+            if event["method"] == "Network.loadingFailed" and event["params"]["requestId"] in sent
         ]
-        return said + failed + [url for url in sent if url.startswith("http")]
+        return said + failed + [url for url in sent.values() if url.startswith("http")]
 
     def close(self) -> None:
         """End the browser."""
