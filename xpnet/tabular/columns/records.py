@@ -10,6 +10,7 @@ rules for all libraries, so that a frame and the file that it was written to giv
 - What NumPy's masked arrays mask is a gap.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -258,21 +259,18 @@ class Column:
         return Column(count, lambda: self.values.take(rows))
 
 
-class _TakenColumns(Sequence[Column]):
-    """Some rows of columns; each column is made when it is first asked for.
+class _MadeColumns(Sequence[Column], ABC):
+    """Columns each of which is made when it is first asked for.
 
-    A wide table is divided into many blocks of rows, of which each reads some of the columns.
-
-    columns : of all rows; rows : indices or a slice
+    made : columns that are known before, by their index
     """
 
-    def __init__(self, columns: Sequence[Column], rows: numpy.ndarray | slice) -> None:
-        self._columns = columns
-        self._rows = rows
-        self._taken: dict[int, Column] = {}
+    def __init__(self, made: Mapping[int, Column]) -> None:
+        self._made = dict(made)
 
-    def __len__(self) -> int:
-        return len(self._columns)
+    @abstractmethod
+    def _make(self, index: int) -> Column:
+        """Return a new column."""
 
     @overload
     def __getitem__(self, index: int) -> Column: ...
@@ -283,13 +281,33 @@ class _TakenColumns(Sequence[Column]):
     def __getitem__(self, index: int | slice) -> Column | Sequence[Column]:
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
-        column = self._taken.get(index)
+        column = self._made.get(index)
         if column is None:
-            column = self._taken[index] = self._columns[index].take(self._rows)
+            column = self._made[index] = self._make(index)
         return column
 
 
-class MatrixColumns(Sequence[Column]):
+class _TakenColumns(_MadeColumns):
+    """Some rows of columns.
+
+    A wide table is divided into many blocks of rows, of which each reads some of the columns.
+
+    columns : of all rows; rows : indices or a slice
+    """
+
+    def __init__(self, columns: Sequence[Column], rows: numpy.ndarray | slice) -> None:
+        super().__init__({})
+        self._columns = columns
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def _make(self, index: int) -> Column:
+        return self._columns[index].take(self._rows)
+
+
+class MatrixColumns(_MadeColumns):
     """The columns of a matrix of numbers, which are read together where all are numbers.
 
     matrix : (rows, columns) of one of NumPy's dtypes of numbers, or of booleans
@@ -299,25 +317,14 @@ class MatrixColumns(Sequence[Column]):
     def __init__(self, matrix: numpy.ndarray, changed: Mapping[int, Column] | None = None) -> None:
         self._matrix = matrix
         self._changed = dict(changed or {})
-        self._columns = dict(self._changed)  # those that were asked for, too
+        super().__init__(self._changed)
 
     def __len__(self) -> int:
         return int(self._matrix.shape[1])
 
-    @overload
-    def __getitem__(self, index: int) -> Column: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Column]: ...
-
-    def __getitem__(self, index: int | slice) -> Column | Sequence[Column]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        column = self._columns.get(index)
-        if column is None:
-            values = Numbers(self._matrix[:, range(len(self))[index]])
-            column = self._columns[index] = Column(len(self._matrix), lambda: values)
-        return column
+    def _make(self, index: int) -> Column:
+        values = Numbers(self._matrix[:, range(len(self))[index]])
+        return Column(len(self._matrix), lambda: values)
 
     @property
     def is_unchanged(self) -> bool:

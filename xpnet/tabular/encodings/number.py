@@ -330,7 +330,7 @@ static void encode_number(const number *n, const xpnet_value *row, float *out) {
 
 @dataclass(frozen=True, eq=False)
 class NumberConstants:
-    """What the outputs of several numbers depend on besides a row.
+    """The numbers by which the outputs of several numbers are computed from a row.
 
     fill, low, high, centre, scale, clip : (numbers,), as in ``NumberEncoding``
     scaled, gaps, cycles, bins : the number of each output of a sort, by its index
@@ -364,13 +364,9 @@ class NumberConstants:
         periods = [PERIODS[number.part] for number in numbers if number.cycle]
         first, length = numpy.array(periods).reshape(-1, 2).T
         bin_counts = [len(number.edges[1:]) for number in numbers]
-        of_sorts = [
-            numpy.flatnonzero(scale),
-            numpy.flatnonzero(gaps),
-            numpy.flatnonzero(cycle),
-            numpy.flatnonzero(cycle),
-            numpy.repeat(numpy.arange(len(numbers)), bin_counts),
-        ]
+        scaled, gaps, cycles = map(numpy.flatnonzero, (scale, gaps, cycle))
+        bins = numpy.repeat(numpy.arange(len(numbers)), bin_counts)
+        of_outputs = numpy.concatenate([scaled, gaps, cycles, cycles, bins])
         return cls(
             fill=fill,
             low=low,
@@ -378,15 +374,15 @@ class NumberConstants:
             centre=centre,
             scale=scale,
             clip=clip,
-            scaled=of_sorts[0],
-            gaps=of_sorts[1],
-            cycles=of_sorts[2],
-            bins=of_sorts[4],
+            scaled=scaled,
+            gaps=gaps,
+            cycles=cycles,
+            bins=bins,
             first=first,
             length=length,
             left=numpy.concatenate([number.edges[:-1] for number in numbers]),
             width=numpy.concatenate([numpy.diff(number.edges) for number in numbers]),
-            order=numpy.argsort(numpy.concatenate(of_sorts), kind="stable"),
+            order=numpy.argsort(of_outputs, kind="stable"),
         )
 
 

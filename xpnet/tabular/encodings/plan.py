@@ -11,8 +11,25 @@ from weakref import WeakKeyDictionary
 import numpy
 
 from xpnet.tabular.columns.records import Table
-from xpnet.tabular.encodings.encoding import Encoding
+from xpnet.tabular.encodings.encoding import Encoding, WriteRows
 from xpnet.tabular.encodings.kinds import indices_by_class
+
+
+def places_of_outputs(encodings: Sequence[Encoding]) -> list[slice]:
+    """Return where the outputs of each encoding stand among those of all."""
+    ends = numpy.cumsum([0, *(len(encoding.labels) for encoding in encodings)]).tolist()
+    return [slice(start, end) for start, end in pairwise(ends)]
+
+
+def writers_of(encodings: Sequence[Encoding], places: Sequence[slice]) -> list[WriteRows]:
+    """Return the functions that encode all rows of a table, one for each class of encodings.
+
+    places : of the outputs of each encoding
+    """
+    return [
+        encoding_class.writer([encodings[k] for k in indices], [places[k] for k in indices])
+        for encoding_class, indices in indices_by_class(encodings).items()
+    ]
 
 
 class EncodingPlan:
@@ -23,13 +40,8 @@ class EncodingPlan:
 
     def __init__(self, encodings: Sequence[Encoding]) -> None:
         self._encodings = tuple(encodings)
-        ends = numpy.cumsum([0, *(len(encoding.labels) for encoding in encodings)]).tolist()
-        places = [slice(start, end) for start, end in pairwise(ends)]
-        self.outputs: int = ends[-1]
-        self._writers = [
-            encoding_class.writer([encodings[k] for k in indices], [places[k] for k in indices])
-            for encoding_class, indices in indices_by_class(encodings).items()
-        ]
+        self.outputs: int = sum(len(encoding.labels) for encoding in encodings)
+        self._writers = writers_of(encodings, places_of_outputs(encodings))
 
     def is_of(self, encodings: Sequence[Encoding]) -> bool:
         """Return whether the plan was made of these encodings, which never change."""

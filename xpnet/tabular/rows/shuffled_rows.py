@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy
 
 from xpnet.tabular.columns.records import Table
 from xpnet.tabular.encodings.encoding import Encoding
-from xpnet.tabular.encodings.kinds import indices_by_class
+from xpnet.tabular.encodings.plan import places_of_outputs, writers_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +30,7 @@ class RowsToShuffle:
     def __init__(self, encodings: Sequence[Encoding], table: Table, inputs: numpy.ndarray) -> None:
         self._encodings = encodings
         self._table = table
-        widths = [len(encoding.labels) for encoding in self._encodings]
-        ends = numpy.cumsum([0, *widths]).tolist()
-        self._places = [slice(start, end) for start, end in pairwise(ends)]
+        self._places = places_of_outputs(encodings)
         self._using: dict[int, list[int]] = {}
         for k, encoding in enumerate(self._encodings):
             for column in {use.column for use in encoding.uses}:
@@ -51,8 +48,7 @@ class RowsToShuffle:
         table = replace(self._table, columns=columns)
         using = self._using.get(index, [])
         inputs = self.unshuffled.inputs.copy()
-        for encoding_class, own in indices_by_class([self._encodings[k] for k in using]).items():
-            encodings = [self._encodings[using[k]] for k in own]
-            places = [self._places[using[k]] for k in own]
-            encoding_class.writer(encodings, places)(table, inputs)
+        own = [self._encodings[k] for k in using]
+        for write in writers_of(own, [self._places[k] for k in using]):
+            write(table, inputs)
         return RowInputs(inputs)
