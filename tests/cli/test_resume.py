@@ -160,7 +160,8 @@ def test_the_default_of_an_option_may_be_named_or_left_out(
     with_names = [*unnamed, *named[len(kind) :]]
     for number, commands in enumerate([(unnamed, with_names), (with_names, unnamed)]):
         for options, resume in zip(commands, ((), ("--resume",)), strict=True):
-            begun(*options, "--checkpoint-dir", f"default-{number}", *resume)
+            done = begun(*options, "--checkpoint-dir", f"default-{number}", *resume)
+            assert "test" in done.stdout
 
 
 def test_the_default_quality_may_be_named(begun: Run) -> None:

@@ -9,6 +9,18 @@ import pytest
 import xpnet
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float32"])
+def test_one_hot_labels_of_any_dtype(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(30, 4)), np.eye(3)[rng.integers(0, 3, 30)]
+    networks = [xpnet.FeedforwardNeuralNet(4, 5, 3, rng=0) for _ in range(2)]
+    losses = [
+        network.step(X, labels)
+        for network, labels in zip(networks, (Y, Y.astype(dtype)), strict=True)
+    ]
+    assert losses[0] == losses[1]
+
+
 @pytest.mark.parametrize(
     ("row", "received"),
     [([0.5, 0.6], "a sum of 1.1"), ([1.5, -0.5], "-0.5")],

@@ -641,8 +641,7 @@ def test_a_target_of_noise_is_predicted_nearly_as_by_a_constant(labels: bool) ->
 
 
 LOSSES_OF_NOISE = ["poisson", "gamma", "tweedie", "absolute_error", "huber", "quantile"]
-"""Losses other than those of the test above. Networks alone predict such noise, of 300 rows, worse
-than a constant by 2 % to 6 % of its loss."""
+"""Losses other than those of the test above."""
 
 
 def noise_of(loss: str, rng: numpy.random.Generator, rows: int) -> numpy.ndarray:

@@ -4,7 +4,7 @@ A step multiplies matrices by tiles of its own or by SciPy's BLAS. Tiles are fas
 small networks, and need no library that must be limited to one thread. For large weights both
 factors are packed for the tiles. With vectors of 64 bytes a large product then takes 0.96 to 1.1
 times as long as by BLAS, and a whole update less, since its other products are faster by tiles.
-Zen 4 multiplies large matrices 1.05 to 1.2 times as fast by tiles as by BLAS or of packed factors.
+Zen 4 multiplies large matrices faster by tiles than by BLAS or of packed factors.
 With vectors of 32 bytes BLAS is chosen for large weights. The threads of the team each call BLAS on
 their part of the work. The threads of BLAS would compete with them, so BLAS is limited to one
 thread in the whole process while a step computes with it.

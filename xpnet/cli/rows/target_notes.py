@@ -8,8 +8,10 @@ from xpnet.cli.output import few
 from xpnet.cli.rows.table_rows import TableRows
 
 MIN_DISTANCES = 20
-"""How many times as far from the median as all others a target must lie to be noted. Totals of many
-rows do; the largest of numbers that spread over powers of ten seldom does."""
+"""A target is noted from this multiple of the largest distance of all others from the median.
+
+Totals of many rows lie so far; the largest of numbers that spread over powers of ten seldom does.
+"""
 
 
 def notes_of_targets(rows: TableRows, target: str) -> Iterator[str]:

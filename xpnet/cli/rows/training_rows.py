@@ -112,7 +112,7 @@ def _softly_labelled_rows(
 
 
 def classes_in_order(classes: numpy.ndarray, order: Sequence[str], target: str) -> numpy.ndarray:
-    """Return classes in the order of their texts, (classes,); the order may hold others, too.
+    """Return classes in a given order, (classes,), which may hold other texts besides.
 
     Raises click.UsageError for a class that the order misses.
     """
