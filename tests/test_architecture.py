@@ -80,8 +80,8 @@ ROOTS_OF_ESTIMATORS = {"EstimatorParameters", "TabularParameters", "HoldsFit", "
 FUNCTIONS_OF_FITTED_ESTIMATORS = {
     "xpnet/estimators/display.py: LossCurveDisplay.from_estimator",
     "xpnet/estimators/inspection.py: expected_gradients",
-    "xpnet/learning/fitted.py: FittedAttribute.__get__",
-    "xpnet/learning/fitted.py: FittedAttribute.__set__",
+    "xpnet/learning/fitted/record.py: FittedAttribute.__get__",
+    "xpnet/learning/fitted/record.py: FittedAttribute.__set__",
 }
 """Functions that take an estimator: scikit-learn's displays, which users call with one, and the
 descriptor of its attributes.

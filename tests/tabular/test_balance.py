@@ -7,7 +7,7 @@ from xpnet.backend import NetworkSpec
 from xpnet.learning.ordered import outputs_of_cumulative
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
-from xpnet.tabular.ensemble.calibration import balanced_thresholds, with_moved_thresholds
+from xpnet.tabular.ensemble.balance import balanced_thresholds, with_moved_thresholds
 from xpnet.tabular.ensemble.network_training import put_thresholds
 from xpnet.training import LabeledRows
 

@@ -9,8 +9,8 @@ from scipy.special import softmax
 from sklearn import metrics
 
 import xpnet
+from xpnet.tabular.ensemble.balance import Totals
 from xpnet.tabular.ensemble.calibration import (
-    Totals,
     best_temperature,
     best_threshold,
     conformal_margin,

@@ -17,8 +17,9 @@ from xpnet.tabular import importance
 from xpnet.tabular.encodings import column_fit
 from xpnet.tabular.encodings import level as level_encoding
 from xpnet.tabular.encodings import text as text_encoding
-from xpnet.tabular.ensemble import cross_fit, linear_baseline, recipe, search
+from xpnet.tabular.ensemble import cross_fit, recipe, search
 from xpnet.tabular.ensemble.best_epoch import Patience
+from xpnet.tabular.ensemble.linear import baseline
 from xpnet.tabular.ensemble.recipe import LARGE_ROWS, MAX_EPOCHS
 from xpnet.tabular.ensemble.refit import MIN_REFIT_EPOCHS
 from xpnet.tabular.parameters import PARAMETERS_OF_MODELS, SGD_MOMENTUM
@@ -215,8 +216,8 @@ ON_THE_PAGE = [
     f"{recipe.MAX_WORK_OF_COLUMNS * recipe.USUAL_COLUMNS:,.0f} columns on",
     f"Tables of more than {column_fit.MAX_BINNED_NUMBERS:,} numbers have no bins",
     f"at most {cross_fit.MAX_GROUPS} groups, on fewer than {LARGE} rows",
-    f"from {linear_baseline.MIN_INPUT_SCALE:g} to {linear_baseline.MAX_INPUT_SCALE:g}",
-    f"at most {linear_baseline.MAX_ROWS:,} rows",
+    f"from {baseline.MIN_INPUT_SCALE:g} to {baseline.MAX_INPUT_SCALE:g}",
+    f"at most {baseline.MAX_ROWS:,} rows",
     f"from at most {importance.MAX_ROWS:,} validation rows",
     f"more than {column_fit.MAX_VALUES_WITHOUT_DETAILS} values",
     f"{level_encoding.MIN_LEVELS} to {level_encoding.MAX_LEVELS:,} values",

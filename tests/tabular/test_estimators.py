@@ -26,8 +26,9 @@ from xpnet import TabularClassifier, TabularRegressor
 from xpnet.backend.threads import allowed_threads
 from xpnet.ops.losses import smoothed
 from xpnet.tabular import base, fitted
-from xpnet.tabular.ensemble import best_epoch, ensemble, linear_solvers, network_training, recipe
+from xpnet.tabular.ensemble import best_epoch, ensemble, network_training, recipe
 from xpnet.tabular.ensemble.best_epoch import Patience, still_falls
+from xpnet.tabular.ensemble.linear import solvers
 from xpnet.tabular.quality import QUALITIES
 from xpnet.training import Callback, engine
 
@@ -570,7 +571,7 @@ def test_the_time_that_simple_models_take_counts(
 def test_a_linear_model_that_has_not_converged_warns_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(linear_solvers, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(solvers, "MAX_ITERATIONS", 1)
     X = numpy.random.default_rng(0).normal(size=(200, 3))
     y = X.sum(axis=1) > 0
     assert TabularClassifier(**QUICK).fit(X, y).score(X, y) > 0.9

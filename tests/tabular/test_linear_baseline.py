@@ -16,7 +16,7 @@ import xpnet
 from xpnet.backend import NetworkSpec
 from xpnet.models import Network
 from xpnet.models.presets import initial_values
-from xpnet.tabular.ensemble.linear_baseline import (
+from xpnet.tabular.ensemble.linear.baseline import (
     LinearModel,
     blended_outputs,
     numbers_of_columns,

@@ -14,9 +14,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 import xpnet
 from xpnet.ops import ordered
-from xpnet.tabular.ensemble import linear_solvers
-from xpnet.tabular.ensemble.linear_baseline import numbers_of_columns, sums_of_inputs
-from xpnet.tabular.ensemble.linear_solvers import (
+from xpnet.tabular.ensemble.linear import solvers
+from xpnet.tabular.ensemble.linear.baseline import numbers_of_columns, sums_of_inputs
+from xpnet.tabular.ensemble.linear.solvers import (
     fit_logistics,
     fit_ordered_logistics,
     fit_ridges,
@@ -110,7 +110,7 @@ def test_a_logistic_regression_ends_with_the_iteration_under_way_at_its_deadline
 ) -> None:
     labels = (X[:, 0] + X[:, 1] ** 2 > 1).astype(int)
     (late,) = fit_logistics(X, labels, None, [1.0, 10.0], classes=2, deadline=0.0)
-    monkeypatch.setattr(linear_solvers, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(solvers, "MAX_ITERATIONS", 1)
     (once,) = fit_logistics(X, labels, None, [10.0], classes=2, deadline=numpy.inf)
     numpy.testing.assert_array_equal(late.weights, once.weights)
 

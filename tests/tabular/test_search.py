@@ -17,7 +17,7 @@ from xpnet.optimizers import AdamW
 from xpnet.tabular.ensemble import ensemble, network_training, recipe
 from xpnet.tabular.ensemble.blending import PredictedRows, best_together
 from xpnet.tabular.ensemble.ensemble import Ensemble
-from xpnet.tabular.ensemble.linear_baseline import sums_of_inputs
+from xpnet.tabular.ensemble.linear.baseline import sums_of_inputs
 from xpnet.tabular.ensemble.network_training import NetworkTraining
 from xpnet.tabular.ensemble.recipe import FoldScales
 from xpnet.tabular.ensemble.search import (

@@ -20,7 +20,7 @@ from xpnet.learning.exposure import (
     check_exposures_of_validation,
     offsets_of_logits,
 )
-from xpnet.learning.fitted import FittedAttribute, in_copy
+from xpnet.learning.fitted.record import FittedAttribute, in_copy
 from xpnet.learning.ordered import (
     Choice,
     Order,

@@ -9,7 +9,7 @@ import numpy
 
 from xpnet.backend import NetworkSpec, SeveralEpochs, Step
 from xpnet.distributed import Ranks
-from xpnet.learning.scores import total_loss
+from xpnet.learning.validation import total_loss
 from xpnet.models import Network
 from xpnet.ops import Array
 from xpnet.steps import weighted_epoch

@@ -13,8 +13,8 @@ from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.estimators.checks import Columns
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.record import TrainingRecord
-from xpnet.learning.coefficients import linear_part
-from xpnet.learning.fitted import FittedAttribute, HoldsFit, in_copy, in_place
+from xpnet.learning.fitted.coefficients import linear_part
+from xpnet.learning.fitted.record import FittedAttribute, HoldsFit, in_copy, in_place
 from xpnet.learning.losses import NumericLoss
 from xpnet.learning.ordered import OrderedTargets
 from xpnet.learning.targets import ClassTargets, NumberTargets, Targets

@@ -7,10 +7,10 @@
 ``labels``         rules that labels of classes must hold
 ``weights``        weights of rows
 ``exposure``       known parts of the means of rows: exposures and offsets
-``scores``         scores of predictions, constant baselines, and the loss on validation rows
+``scores``         scores of predictions, and constant baselines
 ``split``          rows as they are passed, and their split for validation, over all processes
-``fitted``         the record of the last fit, and the attributes that show it
-``coefficients``   the coefficients of a network without hidden layers
+``validation``     the loss on validation rows
+``fitted``         the record of the last fit, and what is shown of it
 ``search_spaces``  values of parameters that are worth a search
 ``scikit_learn``   scikit-learn's base classes with types
 """

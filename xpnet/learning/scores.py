@@ -3,20 +3,15 @@ loss of a network on validation rows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from statistics import fmean, stdev
 from typing import Any, TypeAlias
 
 import numpy
 from sklearn import metrics
 
-from xpnet.backend import Step
-from xpnet.backend.spec import CLASS_LOSSES
-from xpnet.data.sources import Source
 from xpnet.learning.losses import NumericLoss
 from xpnet.learning.ordered import median_classes
 from xpnet.ops.offsets import has_offsets, with_offsets
-from xpnet.training import LabeledRows
 from xpnet.typing import PredictionRule
 
 Scores: TypeAlias = dict[str, Any]
@@ -269,40 +264,3 @@ def constant_numbers(
     if loss.name == "quantile":
         return numpy.quantile(targets, loss.numbers, weights=weight, method="inverted_cdf")
     return numpy.average(targets, weights=weight, keepdims=True)
-
-
-def total_loss(step: Step, rows: LabeledRows) -> tuple[float, float]:
-    """Return the sum of the losses of rows times their weights, without the penalty, and the sum of
-    the weights.
-    """
-    total = 0.0
-    weights = 0.0
-    with closing(rows.parts(step.backend, step.spec.dtype)) as parts:
-        for part in parts:
-            if part.weight is None:
-                weight = float(part.count)
-            else:
-                weight = float(step.backend.to_numpy(part.weight).sum())
-            if weight:
-                loss = step.loss(part.X, part.Y, sample_weight=part.weight) - step.penalty
-                total += weight * loss
-                weights += weight
-    return total, weights
-
-
-def validation_loss(step: Step, rows: LabeledRows) -> float:
-    """Return the mean loss over validation rows, block by block where a source has them.
-
-    Of classes it is the loss of the mean probabilities, which are what is predicted; the mean loss
-    of the members would rise sooner. Of other losses it is the mean over the members.
-    """
-    if isinstance(rows.X, Source):
-        total, weights = total_loss(step, rows)
-        return total / weights
-    if step.spec.loss not in CLASS_LOSSES:
-        return step.loss(rows.X, rows.Y, sample_weight=rows.weight)
-    to_numpy = step.backend.to_numpy
-    probabilities = to_numpy(step.forward(rows.X))
-    losses = log_losses(probabilities, to_numpy(rows.Y))
-    weight = None if rows.weight is None else to_numpy(rows.weight)
-    return float(numpy.average(losses, weights=weight))

@@ -4,14 +4,12 @@
 ``recipe``            what they share, by the settings and the rows
 ``network_training``  the training of one network, from its first weights to its last epoch
 ``best_epoch``        the epoch that a network keeps; ``refit``: its last epochs, on all rows
-``linear_baseline``   trees and a linear model that become a part of a network;
-                      ``linear_solvers``: the fits of linear models
-``wide_tables``       linear models of tables with more numbers than rows
+``linear``            trees and linear models, which become parts of networks or predict alone
 ``search``            settings in which networks differ, and the search for the best of them
 ``blending``          the settings whose networks predict validation rows best together
 ``predicted_rows``    validation rows, predicted by networks that were not trained on them
 ``cross_fit``         the same by networks of their own, of rows of few groups
-``calibration``       intervals, temperatures and thresholds from these predictions; the level of a
-                      trained network: totals of means, shares of ordered classes
+``calibration``       intervals, temperatures and thresholds from these predictions
+``balance``           the level of a trained network: totals of means, shares of ordered classes
 ``watching``          callbacks and logged lines of a fit
 """

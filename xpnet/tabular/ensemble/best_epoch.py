@@ -9,7 +9,7 @@ import numpy
 
 from xpnet.backend.blas import one_thread
 from xpnet.data.sources import Source
-from xpnet.learning.scores import validation_loss
+from xpnet.learning.validation import validation_loss
 from xpnet.models import Network
 from xpnet.tabular.ensemble.refit import ParameterMean
 from xpnet.tabular.rows.held_parts import HeldEpochs, HeldParts

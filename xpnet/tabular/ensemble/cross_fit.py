@@ -20,10 +20,10 @@ import numpy
 
 from xpnet.backend.spec import OUTPUT_ACTIVATIONS
 from xpnet.models import Network
-from xpnet.tabular.ensemble.calibration import totals_of
+from xpnet.tabular.ensemble.balance import totals_of
 from xpnet.tabular.ensemble.ensemble import Ensemble
-from xpnet.tabular.ensemble.linear_baseline import fit_linear
-from xpnet.tabular.ensemble.linear_solvers import LinearModel
+from xpnet.tabular.ensemble.linear.baseline import fit_linear
+from xpnet.tabular.ensemble.linear.solvers import LinearModel
 from xpnet.tabular.ensemble.network_training import (
     blend_weight_of,
     new_network,

@@ -18,6 +18,7 @@ from xpnet.dispatch import choose
 from xpnet.errors import InputError
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
+from xpnet.tabular.ensemble.linear.wide_tables import WideBaseline, fit_wide
 from xpnet.tabular.ensemble.network_training import (
     LINEAR_SHARE,
     NetworkTraining,
@@ -29,7 +30,6 @@ from xpnet.tabular.ensemble.network_training import (
     with_baselines,
 )
 from xpnet.tabular.ensemble.recipe import Recipe
-from xpnet.tabular.ensemble.wide_tables import WideBaseline, fit_wide
 from xpnet.tabular.rows.constant import Constants
 from xpnet.tabular.rows.constant_choice import ConstantChoice, ValidatedNetwork
 from xpnet.tabular.rows.divided_rows import DividedRows

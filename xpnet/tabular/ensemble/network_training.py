@@ -27,14 +27,14 @@ from xpnet.models.presets import initial_values
 from xpnet.ops import Array
 from xpnet.ops.losses import smoothed
 from xpnet.ops.offsets import has_offsets, labels_and_offsets
-from xpnet.tabular.ensemble.best_epoch import BestEpoch
-from xpnet.tabular.ensemble.calibration import (
+from xpnet.tabular.ensemble.balance import (
     Totals,
     balanced_thresholds,
     totals_of,
     with_moved_thresholds,
 )
-from xpnet.tabular.ensemble.linear_baseline import (
+from xpnet.tabular.ensemble.best_epoch import BestEpoch
+from xpnet.tabular.ensemble.linear.baseline import (
     BLEND_WEIGHTS,
     LinearModel,
     best_blend,
@@ -46,9 +46,9 @@ from xpnet.tabular.ensemble.linear_baseline import (
     with_linear,
     with_scaled_inputs,
 )
+from xpnet.tabular.ensemble.linear.wide_tables import WideModels
 from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.ensemble.refit import fit_in_memory, refit, refit_epochs, trainable_step
-from xpnet.tabular.ensemble.wide_tables import WideModels
 from xpnet.tabular.rows.held_parts import MIN_MEAN, HeldOutputs, HeldParts
 from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows

@@ -21,7 +21,7 @@ from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.encodings.encoding import Encoding
 from xpnet.tabular.encodings.number import NumberEncoding
 from xpnet.tabular.ensemble.best_epoch import Patience
-from xpnet.tabular.ensemble.linear_baseline import (
+from xpnet.tabular.ensemble.linear.baseline import (
     MAX_OUTPUTS,
     MAX_ROWS,
     numbers_of_columns,

@@ -16,8 +16,8 @@ from xpnet.backend import NetworkSpec
 from xpnet.data.sources import Source
 from xpnet.learning.ordered import cumulative_of_outputs, outputs_of_cumulative
 from xpnet.models.inputs import is_sparse
-from xpnet.tabular.ensemble.linear_baseline import LinearChoice, fit_linear
-from xpnet.tabular.ensemble.linear_solvers import LinearModel
+from xpnet.tabular.ensemble.linear.baseline import LinearChoice, fit_linear
+from xpnet.tabular.ensemble.linear.solvers import LinearModel
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.typing import SparseMatrix
 

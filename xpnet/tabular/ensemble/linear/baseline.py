@@ -33,8 +33,8 @@ from xpnet.models import Network
 from xpnet.ops import ordered
 from xpnet.ops.offsets import has_offsets
 from xpnet.tabular.encodings.encoding import Encoding
-from xpnet.tabular.ensemble.calibration import balanced_logits, scores_of
-from xpnet.tabular.ensemble.linear_solvers import (
+from xpnet.tabular.ensemble.balance import balanced_logits, scores_of
+from xpnet.tabular.ensemble.linear.solvers import (
     LinearModel,
     fit_logistics,
     fit_ordered_logistics,
@@ -73,9 +73,8 @@ MAX_ROWS = 50_000
 MIN_GAIN = 0.01
 """The share of the validation loss that a linear baseline must take away to become a part."""
 MIN_GAIN_OF_ORDERED = 0.003
-"""The same share for ordered classes, most of whose log loss is noise between neighbours: 1 % of it
-may be much of what the columns tell. With 1 % made-up linear tables had a higher loss of new rows,
-and nonlinear ones no lower one."""
+"""The same share for ordered classes. Most of their log loss is noise between neighbours, so that
+1 % of it may be much of what the columns tell."""
 MIN_GAIN_OF_NETWORKS = 0.05
 """The share of the validation loss of a linear model alone that networks must take away to become a
 part, in tables with more numbers than rows. A smaller share of a hundred rows is chance."""
