@@ -696,6 +696,8 @@ def share_above_constant(loss: str, seed: int) -> float:
 def test_noise_is_predicted_nearly_as_by_a_constant_with_every_loss(loss: str) -> None:
     shares = [share_above_constant(loss, seed) for seed in range(20)]
     assert numpy.median(shares) == pytest.approx(0.0, abs=1e-4)
+    # One to four of the 20 tables seem related to their targets by chance. Their networks are worse
+    # than the constant by a few per cent, and in one table of `tweedie` by a quarter.
     assert numpy.mean(shares) < 0.02
 
 
