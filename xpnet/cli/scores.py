@@ -8,7 +8,7 @@ import pyarrow
 from xpnet.cli.output import few, show_table
 from xpnet.cli.rows.table_rows import TableRows
 from xpnet.cli.table_model import TableModel
-from xpnet.learning.exposure import constant_beside_offsets
+from xpnet.learning.class_offsets import constant_beside_offsets
 from xpnet.learning.scores import (
     Scores,
     class_frequencies,

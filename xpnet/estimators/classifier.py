@@ -15,11 +15,8 @@ from xpnet.estimators.mlp import MLP
 from xpnet.estimators.outputs import like_input
 from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.settings import FitSettings
-from xpnet.learning.exposure import (
-    Exposures,
-    check_exposures_of_validation,
-    offsets_of_logits,
-)
+from xpnet.learning.class_offsets import offsets_of_logits
+from xpnet.learning.exposure import Exposures, check_exposures_of_validation
 from xpnet.learning.fitted.record import FittedAttribute, in_copy
 from xpnet.learning.ordered import (
     Choice,

@@ -16,7 +16,7 @@ from xpnet.estimators.record import TrainingRecord
 from xpnet.estimators.resume import Checkpoints, open_checkpoints
 from xpnet.estimators.rows import CheckedRows, read_validation_rows
 from xpnet.estimators.settings import FitSettings
-from xpnet.learning.exposure import targets_with_offsets
+from xpnet.learning.class_offsets import targets_with_offsets
 from xpnet.learning.split import InputRows, Split
 from xpnet.learning.targets import ClassTargets, Targets
 from xpnet.learning.weights import check_weights, class_weights

@@ -24,7 +24,7 @@ from xpnet.estimators.checks import (
     validated,
 )
 from xpnet.estimators.settings import STOCHASTIC, FitSettings
-from xpnet.learning.exposure import targets_with_offsets
+from xpnet.learning.class_offsets import targets_with_offsets
 from xpnet.learning.parameters import check_together
 from xpnet.learning.split import InputRows
 from xpnet.learning.targets import HostTargets, Targets

@@ -13,11 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError, warn_user
-from xpnet.learning.exposure import (
-    Exposures,
-    check_exposures_of_validation,
-    offsets_of_classes,
-)
+from xpnet.learning.class_offsets import offsets_of_classes
+from xpnet.learning.exposure import Exposures, check_exposures_of_validation
 from xpnet.learning.labels import (
     check_class_weights,
     check_label_types,

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _num_samples
 
 from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError
-from xpnet.learning.exposure import offsets_of_classes
+from xpnet.learning.class_offsets import offsets_of_classes
 from xpnet.learning.fitted.coefficients import LinearPart, linear_part
 from xpnet.learning.losses import NumericLoss
 from xpnet.learning.ordered import Choice

@@ -16,7 +16,7 @@ from scipy.stats import t as student
 
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import CLASS_LOSSES
-from xpnet.learning.exposure import constant_beside_offsets
+from xpnet.learning.class_offsets import constant_beside_offsets
 from xpnet.ops.offsets import has_offsets, with_offsets
 from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
 from xpnet.tabular.rows.held_parts import losses_and_slopes, losses_of_rows
