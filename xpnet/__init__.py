@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     from xpnet.distributed.scaling import fit_scaler
     from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor
     from xpnet.estimators.inspection import ImportanceDisplay, expected_gradients
-    from xpnet.estimators.search_space import MLP_SEARCH_SPACE
-    from xpnet.learning.search_spaces import suggest_parameters
+    from xpnet.learning.search_spaces import (
+        MLP_SEARCH_SPACE,
+        TABULAR_SEARCH_SPACE,
+        suggest_parameters,
+    )
     from xpnet.modelfile import Checkpoint, load, save
     from xpnet.ops.activations import *
     from xpnet.ops.gated import *
     from xpnet.tabular import TableEncoder, TabularClassifier, TabularRegressor
-    from xpnet.tabular.search_space import TABULAR_SEARCH_SPACE
 
 __version__ = "0.1.0"
 
@@ -44,11 +46,13 @@ _LAZY = {
     "xpnet.distributed.scaling": ("fit_scaler",),
     "xpnet.estimators": ("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
     "xpnet.estimators.inspection": ("ImportanceDisplay", "expected_gradients"),
-    "xpnet.estimators.search_space": ("MLP_SEARCH_SPACE",),
-    "xpnet.learning.search_spaces": ("suggest_parameters",),
+    "xpnet.learning.search_spaces": (
+        "MLP_SEARCH_SPACE",
+        "TABULAR_SEARCH_SPACE",
+        "suggest_parameters",
+    ),
     "xpnet.modelfile": ("Checkpoint", "load", "save"),
     "xpnet.tabular": ("TableEncoder", "TabularClassifier", "TabularRegressor"),
-    "xpnet.tabular.search_space": ("TABULAR_SEARCH_SPACE",),
 }
 """Names that are imported at their first use, by module, since their imports are slow."""
 

@@ -28,8 +28,7 @@ order; no function takes the estimator itself. The modules, in the order in whic
 - ``fitted``: the record of a fit, and its parts under scikit-learn's names; ``outputs``: what the
   network computes for the rows of a call; ``predicted``: the estimator as scorers see it;
   ``inspection``: the parts of a prediction;
-- ``warnings``: scikit-learn's warnings; ``conversion``: skl2onnx; ``display``: a plot of losses;
-  ``search_space``: parameters that are worth a search.
+- ``warnings``: scikit-learn's warnings; ``conversion``: skl2onnx; ``display``: a plot of losses.
 
 `xpnet.learning` holds what these estimators share with those of tables: targets, weights, losses,
 the split for validation, and how attributes show the record of a fit.

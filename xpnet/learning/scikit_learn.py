@@ -1,5 +1,6 @@
-"""Scikit-learn's base classes, with the types of what users call; scikit-learn declares none."""
+"""Scikit-learn's base classes, with types, which scikit-learn lacks; and fits within a fit."""
 
+import inspect
 from typing import TYPE_CHECKING, Any, Self
 
 from xpnet.typing import ArrayLike
@@ -94,4 +95,15 @@ __all__ = [
     "OneToOneFeatureMixin",
     "RegressorMixin",
     "TransformerMixin",
+    "fit_unlogged",
 ]
+
+
+def fit_unlogged(estimator: Any, *arguments: object, **options: object) -> Any:
+    """Fit an estimator by the function that its class defines; return the estimator.
+
+    Trackers of experiments, such as MLflow's autologging, replace the method ``fit`` of
+    scikit-learn's classes by a wrapper that logs each fit. A fit within a fit would be logged as if
+    the user had asked for it.
+    """
+    return inspect.unwrap(type(estimator).fit)(estimator, *arguments, **options)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from scipy.stats import loguniform
+
 from xpnet.errors import InputError
 from xpnet.typing import RandomSource
 
@@ -16,6 +18,32 @@ class Distribution(Protocol):
     def rvs(self, size: int = 1, random_state: RandomSource = None) -> object: ...
     def support(self) -> tuple[float, float]: ...
 
+
+MLP_SEARCH_SPACE: dict[str, Sequence[object] | Distribution] = {
+    "hidden_layer_sizes": [(64,), (128,), (256,), (64, 64), (128, 128), (256, 256)],
+    "activation": ["relu", "silu", "gelu"],
+    "learning_rate_init": loguniform(1e-4, 1e-2),
+    "alpha": loguniform(1e-6, 1e-1),
+    "dropout": [0.0, 0.1, 0.2, 0.3],
+    "batch_size": [32, 64, "auto"],
+}
+"""Parameters of `MLPClassifier` and `MLPRegressor` with the solvers Adam and AdamW that are worth a
+search: a list of values, or a distribution of scipy.stats, for each. The learning rates, widths and
+dropout are those that networks for tables are usually tuned over (Gorishniy et al., Revisiting deep
+learning models for tabular data, 2021), without the slowest networks.
+"""
+
+TABULAR_SEARCH_SPACE: dict[str, Sequence[object] | Distribution] = {
+    "learning_rate_init": loguniform(1e-3, 2e-2),
+    "weight_decay": loguniform(1e-3, 3e-1),
+    "dropout": [0.0, 0.1, 0.2, 0.3],
+    "batch_size": [64, 128, 256],
+    "activation": ["relu", "silu", "gelu"],
+}
+"""Parameters of `TabularClassifier` and `TabularRegressor` that are worth a search: a list of
+values, or a distribution of scipy.stats, for each. They lie around what ``"auto"`` chooses. Layers
+are not among them, since ``"auto"`` also scales the inputs and adds a linear baseline.
+"""
 
 STORABLE = (bool, int, float, str, type(None))
 """Types of the values that Optuna stores as they are."""

@@ -8,18 +8,18 @@ of the folders; no function beside an estimator's own methods takes the estimato
 ``rows``               rows of a fit: with their targets, encoded, divided for validation
 ``ensemble``           networks of a fit: their training, and the choice of those that predict
 ``base``               the fit that both estimators share: read it first
+``refinement``         a fit goes on with new rows
+``preparation``        the rows of both: checked, with their targets encoded
 ``classifier``         `TabularClassifier`
 ``regressor``          `TabularRegressor`
 ``parameters``         the parameters of both; ``quality``: what ``"auto"`` stands for
 ``settings``           the parameters of a fit, resolved
-``encoder``            `TableEncoder`, which fits and applies the encodings of all columns
+``encoder``            `TableEncoder`, which learns how to encode a table
+``fitted_encoder``     what it does with later tables
 ``fit``                a fit that is ready to train
 ``fitted``             the result of a fit, as one record, which predicts
 ``fitted_attributes``  the attributes of an estimator that show it
-``refinement``         the networks of a fit go on with new rows
 ``importance``         the importance of each column for the networks
-``search_space``       values of parameters that are worth a search
-``unlogged``           fits of scikit-learn's estimators that nothing records
 """
 
 from xpnet.tabular.classifier import TabularClassifier

@@ -8,51 +8,31 @@ from typing import Any, Self
 import numpy
 from sklearn.utils import check_random_state
 
-from xpnet.errors import InputError
 from xpnet.learning.parameters import check_parameters, check_together
 from xpnet.learning.split import InputRows
-from xpnet.learning.weights import none_if_uniform, nonzero_rows
-from xpnet.models.inputs import check_no_loader, like_rows, require
+from xpnet.learning.weights import nonzero_rows
+from xpnet.models.inputs import check_no_loader, like_rows
 from xpnet.tabular.columns.reading import ReadingRules
-from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.predicted_rows import PredictedRows, note_of_few_rows, predicted_rows
 from xpnet.tabular.ensemble.recipe import Watch
 from xpnet.tabular.ensemble.watching import Callbacks, Watching
 from xpnet.tabular.fit import BegunFit, TableFit, prepare_fit
 from xpnet.tabular.fitted import FittedTable
-from xpnet.tabular.fitted_attributes import FittedAttributes
 from xpnet.tabular.importance import importances_of
-from xpnet.tabular.parameters import TabularParameters
-from xpnet.tabular.refinement import (
-    Refinement,
-    RefinementSettings,
-    refine_networks,
-    refinement_of,
-)
+from xpnet.tabular.preparation import passed_targets
+from xpnet.tabular.refinement import Refinable
 from xpnet.tabular.rows.coded_labels import CheckedTargets
-from xpnet.tabular.rows.divided_rows import DividedRows
-from xpnet.tabular.rows.division import UNLINKED, RowLinks, links_of
-from xpnet.tabular.rows.encode_and_divide import encode_and_divide, encode_and_divide_new
-from xpnet.tabular.rows.fit_rows import (
-    CountedRows,
-    check_row_weights,
-    select,
-    with_forms_of,
-)
+from xpnet.tabular.rows.division import links_of
+from xpnet.tabular.rows.encode_and_divide import encode_and_divide
+from xpnet.tabular.rows.fit_rows import check_row_weights, select
 from xpnet.tabular.rows.target_coding import TargetCoding
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import Interrupts
 from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer
 
-MIN_NEW_ROWS = 16
-"""Minimum number of rows that a model is refined with: fewer say nothing of a better epoch."""
-MIN_CALIBRATION_ROWS = 100
-"""Number of validation rows from which those of a refinement replace those of the fit in intervals
-and temperatures."""
 
-
-class Tabular(FittedAttributes, TabularParameters):
+class Tabular(Refinable):
     """Fits networks on encoded rows and computes their outputs, for both estimators.
 
     Attributes
@@ -97,10 +77,6 @@ class Tabular(FittedAttributes, TabularParameters):
     """
 
     @abstractmethod
-    def _checked_targets(self, y: TargetsLike, name: str) -> CheckedTargets:
-        """Return targets, if their values are allowed. name : of the argument"""
-
-    @abstractmethod
     def _learned_targets(self, y: CheckedTargets, passed: object) -> TargetCoding:
         """Return the coding of the targets, learned from those of the training rows.
 
@@ -108,26 +84,12 @@ class Tabular(FittedAttributes, TabularParameters):
         """
 
     @abstractmethod
-    def _coding_of(self, fitted: Any, y: CheckedTargets) -> tuple[TargetCoding, FittedTable]:
-        """Return the coding of the targets of a fit for new targets, and the record with it."""
-
-    @abstractmethod
     def _record(self, coding: Any, encoder: Transformer, trained: TrainedNetworks) -> FittedTable:
         """Return the fitted record, which knows nothing of validation rows yet."""
-
-    @abstractmethod
-    def _calibrated(self, fitted: Any, validation: PredictedRows) -> FittedTable:
-        """Return the fitted record, completed by the errors on validation rows."""
 
     def _settings_for(self, coding: TargetCoding) -> TableSettings:
         """Return the settings of a fit to targets with a coding."""
         return self._settings()
-
-    def _with_class_weights(
-        self, coding: Any, Y: numpy.ndarray, weight: numpy.ndarray | None
-    ) -> numpy.ndarray | None:
-        """Return the weights of rows, those of their classes included."""
-        return weight
 
     def fit(
         self,
@@ -209,7 +171,7 @@ class Tabular(FittedAttributes, TabularParameters):
         start = self._start(callbacks)
         check_together(own.X, own.y, own.weight)
         check_no_loader(rows.X)
-        y = _passed_targets(type(self), rows.y)
+        y = passed_targets(type(self), rows.y)
         targets = self._checked_targets(y, "y")
         rules = ReadingRules(self.date_format, missing_values=self.missing_values)
         links = links_of(rows.X, groups, time, len(targets), rules)
@@ -220,161 +182,6 @@ class Tabular(FittedAttributes, TabularParameters):
         validation = self._validation_rows(coding, own)
         divided = encode_and_divide(settings, encoder, training, validation, start.random_state)
         return self._train(prepare_fit(settings, encoder, coding, divided, start))
-
-    def refine(
-        self,
-        X: TableLike,
-        y: TargetsLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_val: TableLike | None = None,
-        y_val: TargetsLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-        time: ArrayLike | str | None = None,
-        learning_rate_share: float = 0.03,
-        max_iter: int = 30,
-    ) -> Refinement:
-        """Go on with new rows: the encoder stays, and the networks train on with a smaller rate.
-
-        Parameters
-        ----------
-        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
-            The new rows, with the columns of the training. Categories that the training did not
-            have stay unknown.
-        y : array, shape (rows,) or (rows, targets)
-            Their targets; of a classifier labels that the training had.
-        sample_weight : array, shape (rows,), optional
-            Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
-            learned.
-        X_val : frame, Arrow table, dict of columns, or array, optional
-            Validation rows, in place of a part of X.
-        y_val : array, shape (validation rows,), optional
-            Their targets.
-        sample_weight_val : array, shape (validation rows,), optional
-            Their weights.
-        groups : array, shape (rows,), optional
-            The group of each row, as for `fit`: all rows of a group are for training, or all are
-            for validation.
-        time : array, shape (rows,), or str, optional
-            Numbers or dates, or the name of a column of X that holds them, as for `fit`: the latest
-            rows are for validation.
-        learning_rate_share : float, default 0.03
-            The share of the learning rate of ``fit``, above 0. A smaller one forgets less.
-        max_iter : int, default 30
-            Maximum number of epochs, at least 1.
-
-        Returns
-        -------
-        Refinement
-            What has changed: ``rows``; ``loss_before`` and ``loss_after`` on new rows that the
-            networks do not learn from, the latter of few rows at epochs that other rows have
-            chosen, so that it may exceed the former; ``epochs`` that each network has kept, 0 where
-            none was better than its parameters before; and ``unknowns``, the values of each column
-            that are unlike those of the training, as `TableEncoder.count_unknowns` counts them.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before ``fit``.
-        ValueError
-            For targets that the training did not have, for fewer than 16 rows, for groups or times
-            that do not fit them, and for columns that are not those of the training. The estimator
-            is then what it was before.
-
-        Notes
-        -----
-        Each network has its own part of the new rows for validation; with ``X_val`` or ``time`` all
-        have the same. It keeps the epoch with the lowest loss there. Importances are measured on
-        these rows, and so are intervals and temperatures if there are 100 of them or more;
-        otherwise those of the fit stay. A saved model can be opened and refined, also several
-        times.
-
-        Examples
-        --------
-        >>> import numpy
-        >>> import xpnet
-        >>> rng = numpy.random.default_rng(0)
-        >>> x = rng.normal(size=(400, 2))
-        >>> classifier = xpnet.TabularClassifier(quality=1, random_state=0).fit(x, x[:, 0] > 0)
-        >>> new = rng.normal(size=(200, 2))
-        >>> refinement = classifier.refine(new, new[:, 0] > 0.3)
-        >>> refinement.loss_after < refinement.loss_before
-        True
-        """
-        return self._refine(
-            InputRows(X, y, sample_weight),
-            InputRows(X_val, y_val, sample_weight_val),
-            groups=groups,
-            time=time,
-            learning_rate_share=learning_rate_share,
-            max_iter=max_iter,
-        )
-
-    def _refine(
-        self,
-        rows: InputRows,
-        own: InputRows,
-        *,
-        groups: ArrayLike | None,
-        time: ArrayLike | str | None,
-        learning_rate_share: float,
-        max_iter: int,
-    ) -> Refinement:
-        """Go on with new rows. own : the user's validation rows"""
-        fitted = self.get_fitted_state()
-        check_parameters(self)
-        require(
-            learning_rate_share > 0, "`learning_rate_share` must be above 0", learning_rate_share
-        )
-        require(max_iter >= 1, "`max_iter` must be 1 or more", max_iter)
-        X = rows.X
-        y = _passed_targets(type(self), rows.y)
-        check_together(own.X, own.y, own.weight)
-        targets = self._checked_targets(y, "y")
-        coding, fitted = self._coding_of(fitted, targets)
-        links = links_of(with_forms_of(fitted.encoder, X), groups, time, len(targets))
-        new = self._counted_rows(coding, rows._replace(y=targets), "", links)
-        count = new.count
-        require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
-        validation = self._validation_rows(coding, own)
-        random_state = check_random_state(self.random_state)
-        settings = self._settings()
-        divided = encode_and_divide_new(settings, fitted.encoder, new, validation, random_state)
-        seeds = random_state.randint(2**31 - 1, size=len(fitted.networks)).tolist()
-        of_refinement = RefinementSettings(
-            learning_rate=learning_rate_share * settings.learning_rate,
-            epochs=max_iter,
-            batch_size=settings.batch_size_of(count),
-            patience=settings.quality.patience,
-            label_smoothing=settings.label_smoothing,
-        )
-        refined = refine_networks(of_refinement, fitted.networks, divided, seeds)
-        trained = TrainedNetworks.one_a_fold(
-            [one.network for one in refined], [one.held for one in refined]
-        )
-        unknowns = {}
-        if isinstance(fitted.encoder, TableEncoder):
-            unknowns = fitted.encoder.count_unknowns(X)
-        refinement = refinement_of(refined, count, unknowns)
-        fitted = replace(fitted, validation_loss=refinement.loss_after)
-        self._fitted = self._refined_record(fitted, trained, divided)
-        return refinement
-
-    def _refined_record(
-        self, fitted: FittedTable, trained: TrainedNetworks, divided: DividedRows
-    ) -> FittedTable:
-        """Return the record with refined networks, and what their validation rows say."""
-        record = replace(
-            fitted,
-            networks=trained.networks,
-            importances=importances_of(fitted.encoder, trained, divided, self.time_limit),
-            rows=None if fitted.rows is None else fitted.rows + divided.rows.count,
-        )
-        validation = predicted_rows(record, trained, divided)
-        if len(validation.outputs) < MIN_CALIBRATION_ROWS:
-            return record
-        return self._calibrated(record, validation)
 
     def _start(self, callbacks: Callbacks) -> BegunFit:
         """Check the parameters; return the beginning of a fit."""
@@ -393,48 +200,6 @@ class Tabular(FittedAttributes, TabularParameters):
         """
         checked = check_row_weights(weight, len(targets), self.dtype, "sample_weight")
         return self._learned_targets(select(targets, nonzero_rows(checked)), passed)
-
-    def _counted_rows(
-        self, coding: TargetCoding, rows: InputRows, ending: str, links: RowLinks = UNLINKED
-    ) -> CountedRows:
-        """Return rows without those of weight 0, with their targets as the loss takes them.
-
-        rows : with checked targets; ending : of the names of the arguments
-        """
-        count = len(rows.y)
-        weight = check_row_weights(rows.weight, count, self.dtype, f"sample_weight{ending}")
-        indices = nonzero_rows(weight)
-        Y = coding.encode(select(rows.y, indices), f"y{ending}")
-        weight = self._with_class_weights(coding, Y, select(weight, indices))
-        offset = select(self._checked_offsets(coding, rows.offset, count, ending), indices)
-        precision = select(rows.precision, indices)
-        links = links.take(indices)
-        counted = CountedRows(rows.X, count, indices, Y, weight, links, offset, precision)
-        remaining = nonzero_rows(weight)  # Classes may have weight 0, too.
-        if remaining is not None:
-            counted = counted.take(remaining)
-        return replace(counted, weight=none_if_uniform(counted.weight))
-
-    def _validation_rows(
-        self,
-        coding: TargetCoding,
-        own: InputRows,
-    ) -> CountedRows | None:
-        """Return the validation rows that the user passes; None for none."""
-        if own.X is None:
-            return None
-        assert own.y is not None  # `check_together` has refused it
-        targets = self._checked_targets(own.y, "y_val")
-        return self._counted_rows(coding, own._replace(y=targets), "_val")
-
-    def _checked_offsets(
-        self, coding: TargetCoding, offset: ArrayLike | None, rows: int, ending: str
-    ) -> numpy.ndarray | None:
-        """Return the offsets of the logits of rows, (rows, outputs); None for none.
-
-        ending : of the name of the argument
-        """
-        return None
 
     def _train(self, fit: TableFit) -> Self:
         """Train the networks of a fit, and replace the fitted record as a whole."""
@@ -522,10 +287,3 @@ class Tabular(FittedAttributes, TabularParameters):
             For columns that are not those of the training.
         """
         return like_rows(self.get_fitted_state().member_outputs(X), X)
-
-
-def _passed_targets(kind: type, y: TargetsLike | None) -> TargetsLike:
-    """Return targets. Raises InputError, in scikit-learn's words, for None."""
-    if y is None:
-        raise InputError(f"{kind.__name__} requires y to be passed, but the target y is None.")
-    return y

@@ -1,21 +1,40 @@
-"""The networks of a fit go on with new rows, from their parameters, at a smaller rate."""
+"""The refinement of a fit by new rows, and what it changes."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
-import numpy
+from sklearn.utils import check_random_state
 
-from xpnet.models import Network
-from xpnet.ops.offsets import has_offsets
-from xpnet.optimizers import Constant
-from xpnet.tabular.ensemble.best_epoch import BestEpoch, Patience
-from xpnet.tabular.ensemble.network_training import smoothed_targets
-from xpnet.tabular.ensemble.refit import fit_in_memory
+from xpnet.learning.parameters import check_parameters, check_together
+from xpnet.learning.split import InputRows
+from xpnet.models.inputs import require
+from xpnet.tabular.encoder import TableEncoder
+from xpnet.tabular.ensemble.ensemble import TrainedNetworks
+from xpnet.tabular.ensemble.predicted_rows import PredictedRows, predicted_rows
+from xpnet.tabular.ensemble.refined_networks import (
+    RefinedNetwork,
+    RefinementSettings,
+    refine_networks,
+)
+from xpnet.tabular.fitted import FittedTable
+from xpnet.tabular.importance import importances_of
+from xpnet.tabular.preparation import PreparesRows, passed_targets
+from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.divided_rows import DividedRows
-from xpnet.tabular.rows.held_parts import held_parts_of, one_part_of
-from xpnet.tabular.rows.network_rows import NetworkRows, SharedRows, rows_on_host
-from xpnet.training import LabeledRows
+from xpnet.tabular.rows.division import links_of
+from xpnet.tabular.rows.encode_and_divide import encode_and_divide_new
+from xpnet.tabular.rows.fit_rows import with_forms_of
+from xpnet.tabular.rows.target_coding import TargetCoding
+from xpnet.typing import ArrayLike, TableLike, TargetsLike
+
+MIN_NEW_ROWS = 16
+"""Minimum number of rows that a model is refined with: fewer say nothing of a better epoch."""
+MIN_CALIBRATION_ROWS = 100
+"""Number of validation rows from which those of a refinement replace those of the fit in intervals
+and temperatures."""
 
 
 @dataclass(frozen=True)
@@ -37,137 +56,171 @@ class Refinement:
     unknowns: dict[str, dict[str, int]]
 
 
-@dataclass(frozen=True)
-class RefinementSettings:
-    """How networks go on.
+class Refinable(PreparesRows):
+    """An estimator whose networks can go on with new rows."""
 
-    learning_rate : of all epochs; epochs : maximum number; batch_size : rows of a batch
-    patience : epochs without a lower validation loss after which a training ends
-    label_smoothing : the share of a label that is spread over all classes
-    """
+    @abstractmethod
+    def _coding_of(self, fitted: Any, y: CheckedTargets) -> tuple[TargetCoding, FittedTable]:
+        """Return the coding of the targets of a fit for new targets, and the record with it."""
 
-    learning_rate: float
-    epochs: int
-    batch_size: int
-    patience: Patience
-    label_smoothing: float
+    @abstractmethod
+    def _calibrated(self, fitted: Any, validation: PredictedRows) -> FittedTable:
+        """Return the fitted record, completed by the errors on validation rows."""
 
+    def refine(
+        self,
+        X: TableLike,
+        y: TargetsLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: TableLike | None = None,
+        y_val: TargetsLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        time: ArrayLike | str | None = None,
+        learning_rate_share: float = 0.03,
+        max_iter: int = 30,
+    ) -> Refinement:
+        """Go on with new rows: the encoder stays, and the networks train on with a smaller rate.
 
-@dataclass(frozen=True)
-class RefinedNetwork:
-    """One network after its epochs on new rows.
+        Parameters
+        ----------
+        X : frame, Arrow table, dict of columns, or array, shape (rows, columns)
+            The new rows, with the columns of the training. Categories that the training did not
+            have stay unknown.
+        y : array, shape (rows,) or (rows, targets)
+            Their targets; of a classifier labels that the training had.
+        sample_weight : array, shape (rows,), optional
+            Weights of the rows, not negative. Rows of weight 0 have no part in anything that is
+            learned.
+        X_val : frame, Arrow table, dict of columns, or array, optional
+            Validation rows, in place of a part of X.
+        y_val : array, shape (validation rows,), optional
+            Their targets.
+        sample_weight_val : array, shape (validation rows,), optional
+            Their weights.
+        groups : array, shape (rows,), optional
+            The group of each row, as for `fit`: all rows of a group are for training, or all are
+            for validation.
+        time : array, shape (rows,), or str, optional
+            Numbers or dates, or the name of a column of X that holds them, as for `fit`: the latest
+            rows are for validation.
+        learning_rate_share : float, default 0.03
+            The share of the learning rate of ``fit``, above 0. A smaller one forgets less.
+        max_iter : int, default 30
+            Maximum number of epochs, at least 1.
 
-    network : with the parameters of the best epoch; epochs : number of epochs up to it, 0 for none
-    loss_before, loss_after : of its predictions of validation rows, the means of its members, whose
-        own losses are higher; the latter is of each of few rows at the epoch that others choose,
-        since the lowest loss of several epochs is lower than that of new rows
-    held : (rows, outputs) of the validation rows at these epochs; None where they are not followed
-    """
+        Returns
+        -------
+        Refinement
+            What has changed: ``rows``; ``loss_before`` and ``loss_after`` on new rows that the
+            networks do not learn from, the latter of few rows at epochs that other rows have
+            chosen, so that it may exceed the former; ``epochs`` that each network has kept, 0 where
+            none was better than its parameters before; and ``unknowns``, the values of each column
+            that are unlike those of the training, as `TableEncoder.count_unknowns` counts them.
 
-    network: Network
-    epochs: int
-    loss_before: float
-    loss_after: float
-    held: numpy.ndarray | None
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        ValueError
+            For targets that the training did not have, for fewer than 16 rows, for groups or times
+            that do not fit them, and for columns that are not those of the training. The estimator
+            is then what it was before.
 
+        Notes
+        -----
+        Each network has its own part of the new rows for validation; with ``X_val`` or ``time`` all
+        have the same. It keeps the epoch with the lowest loss there. Importances are measured on
+        these rows, and so are intervals and temperatures if there are 100 of them or more;
+        otherwise those of the fit stay. A saved model can be opened and refined, also several
+        times.
 
-def refine_networks(
-    settings: RefinementSettings,
-    networks: Sequence[Network],
-    divided: DividedRows,
-    seeds: Sequence[int],
-) -> list[RefinedNetwork]:
-    """Train copies of networks on, each until the loss of its validation rows stops falling.
-
-    divided : the new rows, encoded, whose folds the networks take in turn
-    seeds : for each network, of its orders and dropout
-    """
-    shared = SharedRows(divided, networks[0].backend)
-    folds = divided.folds
-    refined = []
-    for number, (network, seed) in enumerate(zip(networks, seeds, strict=True)):
-        fold = number % len(folds) if folds else 0
-        groups = folds[fold].groups if folds else None
-        rows = shared.of_network(fold, None)
-        refined.append(_refine(settings, network, rows, groups, seed))
-    return refined
-
-
-def _refine(
-    settings: RefinementSettings,
-    network: Network,
-    rows: NetworkRows,
-    groups: numpy.ndarray | None,
-    seed: int,
-) -> RefinedNetwork:
-    """Train a copy of one network on; it keeps its parameters unless an epoch is better.
-
-    groups : (validation rows,) int64, None for no groups
-    """
-    spec = replace(network.spec, seed=seed)
-    earlier = network.values()
-    refined = Network(
-        spec,
-        earlier,
-        Constant(settings.learning_rate),
-        backend=network.backend,
-        dtype=spec.dtype,
-        rng=numpy.random.default_rng(seed),
-    )
-    training, validation = rows
-    assert validation is not None
-    on_host = rows_on_host(validation)
-    parts = held_parts_of(on_host, groups, spec)
-    # A row whose loss could end the training would have a part in the choices for it.
-    patience = settings.patience if parts is None else Patience(settings.epochs)
-    best = BestEpoch(refined, validation, patience, numpy.inf, parts)
-    outputs = _outputs_of_members(refined, validation)
-    if best.held is not None:
-        best.held.compare(outputs)
-    measured = one_part_of(on_host, spec)
-    before = measured.mean_loss(outputs.mean(axis=0))
-    Y = smoothed_targets(training.Y, spec, settings.label_smoothing, network.backend)
-    _train_on(refined, replace(training, Y=Y), settings, best)
-    epochs = best.kept.epoch
-    after = measured.mean_loss(_outputs_of_members(refined, validation).mean(axis=0))
-    if not after < before:
-        refined.load_values(earlier)
-        epochs, after = 0, before
-    if best.held is None:
-        return RefinedNetwork(refined, epochs, before, after, None)
-    held = best.held.of_rows()
-    return RefinedNetwork(refined, epochs, before, measured.mean_loss(held), held)
-
-
-def _train_on(
-    network: Network, rows: LabeledRows, settings: RefinementSettings, best: BestEpoch
-) -> None:
-    """Train a network on new rows, whose targets may have offsets."""
-    batch_size = min(settings.batch_size, rows.count)
-    if has_offsets(rows.Y, network.spec.widths[-1]):
-        fit_in_memory(
-            network,
-            rows,
-            batch_size=batch_size,
-            epochs=settings.epochs,
-            schedule=Constant(settings.learning_rate),
-            history=network.history,
-            callbacks=[best],
+        Examples
+        --------
+        >>> import numpy
+        >>> import xpnet
+        >>> rng = numpy.random.default_rng(0)
+        >>> x = rng.normal(size=(400, 2))
+        >>> classifier = xpnet.TabularClassifier(quality=1, random_state=0).fit(x, x[:, 0] > 0)
+        >>> new = rng.normal(size=(200, 2))
+        >>> refinement = classifier.refine(new, new[:, 0] > 0.3)
+        >>> refinement.loss_after < refinement.loss_before
+        True
+        """
+        return self._refine(
+            InputRows(X, y, sample_weight),
+            InputRows(X_val, y_val, sample_weight_val),
+            groups=groups,
+            time=time,
+            learning_rate_share=learning_rate_share,
+            max_iter=max_iter,
         )
-        return
-    network.fit(
-        rows.X,
-        rows.Y,
-        epochs=settings.epochs,
-        batch_size=batch_size,
-        sample_weight=rows.weight,
-        callbacks=[best],
-    )
 
+    def _refine(
+        self,
+        rows: InputRows,
+        own: InputRows,
+        *,
+        groups: ArrayLike | None,
+        time: ArrayLike | str | None,
+        learning_rate_share: float,
+        max_iter: int,
+    ) -> Refinement:
+        """Go on with new rows. own : the user's validation rows"""
+        fitted = self.get_fitted_state()
+        check_parameters(self)
+        require(
+            learning_rate_share > 0, "`learning_rate_share` must be above 0", learning_rate_share
+        )
+        require(max_iter >= 1, "`max_iter` must be 1 or more", max_iter)
+        X = rows.X
+        y = passed_targets(type(self), rows.y)
+        check_together(own.X, own.y, own.weight)
+        targets = self._checked_targets(y, "y")
+        coding, fitted = self._coding_of(fitted, targets)
+        links = links_of(with_forms_of(fitted.encoder, X), groups, time, len(targets))
+        new = self._counted_rows(coding, rows._replace(y=targets), "", links)
+        count = new.count
+        require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
+        validation = self._validation_rows(coding, own)
+        random_state = check_random_state(self.random_state)
+        settings = self._settings()
+        divided = encode_and_divide_new(settings, fitted.encoder, new, validation, random_state)
+        seeds = random_state.randint(2**31 - 1, size=len(fitted.networks)).tolist()
+        of_refinement = RefinementSettings(
+            learning_rate=learning_rate_share * settings.learning_rate,
+            epochs=max_iter,
+            batch_size=settings.batch_size_of(count),
+            patience=settings.quality.patience,
+            label_smoothing=settings.label_smoothing,
+        )
+        refined = refine_networks(of_refinement, fitted.networks, divided, seeds)
+        trained = TrainedNetworks.one_a_fold(
+            [one.network for one in refined], [one.held for one in refined]
+        )
+        unknowns = {}
+        if isinstance(fitted.encoder, TableEncoder):
+            unknowns = fitted.encoder.count_unknowns(X)
+        refinement = refinement_of(refined, count, unknowns)
+        fitted = replace(fitted, validation_loss=refinement.loss_after)
+        self._fitted = self._refined_record(fitted, trained, divided)
+        return refinement
 
-def _outputs_of_members(network: Network, rows: LabeledRows) -> numpy.ndarray:
-    """Return what each member predicts: (members, rows, outputs)."""
-    return network.backend.to_numpy(network.predict_members(network.backend.asarray(rows.X)))
+    def _refined_record(
+        self, fitted: FittedTable, trained: TrainedNetworks, divided: DividedRows
+    ) -> FittedTable:
+        """Return the record with refined networks, and what their validation rows say."""
+        record = replace(
+            fitted,
+            networks=trained.networks,
+            importances=importances_of(fitted.encoder, trained, divided, self.time_limit),
+            rows=None if fitted.rows is None else fitted.rows + divided.rows.count,
+        )
+        validation = predicted_rows(record, trained, divided)
+        if len(validation.outputs) < MIN_CALIBRATION_ROWS:
+            return record
+        return self._calibrated(record, validation)
 
 
 def refinement_of(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from xpnet.learning.scikit_learn import fit_unlogged
 from xpnet.tabular.columns.records import Kind
 from xpnet.tabular.encodings.encoding_target import Target
 from xpnet.tabular.encodings.number import (
@@ -15,7 +16,6 @@ from xpnet.tabular.encodings.number import (
     NumberEncoding,
     parts_of,
 )
-from xpnet.tabular.unlogged import fit_unlogged
 
 if TYPE_CHECKING:
     from sklearn.tree._tree import Tree

@@ -4,6 +4,7 @@
 ``recipe``            what they share, by the settings and the rows
 ``network_training``  the training of one network, from its first weights to its last epoch
 ``best_epoch``        the epoch that a network keeps; ``refit``: its last epochs, on all rows
+``refined_networks``  the training of a fit's networks on new rows
 ``linear``            trees and linear models, which become parts of networks or predict alone
 ``search``            settings in which networks differ, and the search for the best of them
 ``blending``          the settings whose networks predict validation rows best together

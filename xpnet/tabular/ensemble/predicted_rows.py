@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 
@@ -61,7 +60,7 @@ def predicted_rows(
         held = outputs_of_held(trained, range(len(trained.networks)))
         if held is not None:
             return _of_own_rows(held, validation)
-        X: Any = validation.X
+        X = validation.X
         parts = [X]
         if isinstance(X, Source):
             parts = [part for block in range(X.blocks) for part in X.parts(block)]

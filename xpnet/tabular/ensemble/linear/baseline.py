@@ -28,6 +28,7 @@ from xpnet.learning.ordered import (
     cumulative_of_outputs,
     outputs_of_cumulative,
 )
+from xpnet.learning.scikit_learn import fit_unlogged
 from xpnet.learning.scores import MIN_PROBABILITY, log_losses
 from xpnet.models import Network
 from xpnet.ops import ordered
@@ -44,7 +45,6 @@ from xpnet.tabular.rows.constant import targets_beside_offsets
 from xpnet.tabular.rows.held_parts import HeldEpochs, HeldOutputs
 from xpnet.tabular.rows.network_rows import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows
-from xpnet.tabular.unlogged import fit_unlogged
 from xpnet.training import LabeledRows
 from xpnet.typing import SparseMatrix
 

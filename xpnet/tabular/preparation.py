@@ -1,0 +1,83 @@
+"""The rows that fits and refinements of both tabular estimators take: checked, and with targets as
+networks learn them.
+"""
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Any
+
+import numpy
+
+from xpnet.errors import InputError
+from xpnet.learning.split import InputRows
+from xpnet.learning.weights import none_if_uniform, nonzero_rows
+from xpnet.tabular.fitted_attributes import FittedAttributes
+from xpnet.tabular.parameters import TabularParameters
+from xpnet.tabular.rows.coded_labels import CheckedTargets
+from xpnet.tabular.rows.division import UNLINKED, RowLinks
+from xpnet.tabular.rows.fit_rows import CountedRows, check_row_weights, select
+from xpnet.tabular.rows.target_coding import TargetCoding
+from xpnet.typing import ArrayLike, TargetsLike
+
+
+class PreparesRows(FittedAttributes, TabularParameters):
+    """Checks the rows of a user, and encodes their targets."""
+
+    @abstractmethod
+    def _checked_targets(self, y: TargetsLike, name: str) -> CheckedTargets:
+        """Return targets, if their values are allowed. name : of the argument"""
+
+    def _with_class_weights(
+        self, coding: Any, Y: numpy.ndarray, weight: numpy.ndarray | None
+    ) -> numpy.ndarray | None:
+        """Return the weights of rows, those of their classes included."""
+        return weight
+
+    def _checked_offsets(
+        self, coding: TargetCoding, offset: ArrayLike | None, rows: int, ending: str
+    ) -> numpy.ndarray | None:
+        """Return the offsets of the logits of rows, (rows, outputs); None for none.
+
+        ending : of the name of the argument
+        """
+        return None
+
+    def _counted_rows(
+        self, coding: TargetCoding, rows: InputRows, ending: str, links: RowLinks = UNLINKED
+    ) -> CountedRows:
+        """Return rows without those of weight 0, with their targets as the loss takes them.
+
+        rows : with checked targets; ending : of the names of the arguments
+        """
+        count = len(rows.y)
+        weight = check_row_weights(rows.weight, count, self.dtype, f"sample_weight{ending}")
+        indices = nonzero_rows(weight)
+        Y = coding.encode(select(rows.y, indices), f"y{ending}")
+        weight = self._with_class_weights(coding, Y, select(weight, indices))
+        offset = select(self._checked_offsets(coding, rows.offset, count, ending), indices)
+        precision = select(rows.precision, indices)
+        links = links.take(indices)
+        counted = CountedRows(rows.X, count, indices, Y, weight, links, offset, precision)
+        remaining = nonzero_rows(weight)  # Classes may have weight 0, too.
+        if remaining is not None:
+            counted = counted.take(remaining)
+        return replace(counted, weight=none_if_uniform(counted.weight))
+
+    def _validation_rows(
+        self,
+        coding: TargetCoding,
+        own: InputRows,
+    ) -> CountedRows | None:
+        """Return the validation rows that the user passes; None for none."""
+        if own.X is None:
+            return None
+        assert own.y is not None  # `check_together` has refused it
+        targets = self._checked_targets(own.y, "y_val")
+        return self._counted_rows(coding, own._replace(y=targets), "_val")
+
+
+def passed_targets(kind: type, y: TargetsLike | None) -> TargetsLike:
+    """Return targets. Raises InputError, in scikit-learn's words, for None."""
+    if y is None:
+        raise InputError(f"{kind.__name__} requires y to be passed, but the target y is None.")
+    return y
