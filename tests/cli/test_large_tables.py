@@ -18,7 +18,7 @@ from xpnet.cli.rows.table_rows import TableRows
 from xpnet.data import open_data, sources, table_size
 from xpnet.tabular.rows import large_tables
 from xpnet.tabular.rows.fit_rows import CountedRows
-from xpnet.tabular.rows.large_tables import EncodedRows, written_means
+from xpnet.tabular.rows.large_tables import TableSource, written_means
 
 pytestmark = pytest.mark.slow
 
@@ -158,7 +158,7 @@ def test_encoded_rows_are_all_rows_once(run: Run) -> None:
     )
     encoder = xpnet.TableEncoder(bins=None).fit(rows.take(slice(None, None, 3)).table())
     counted = CountedRows(rows.file_rows, len(rows), None, rows.y)
-    source = EncodedRows(counted, encoder, "float32")
+    source = TableSource(counted, encoder, "float32")
     whole = encoder.transform(pandas.read_parquet("rows")[rows.features][chosen])
     np.testing.assert_array_equal(source.whole(), whole)
     for block in reversed(range(source.blocks)):
@@ -238,7 +238,7 @@ def test_no_mean_target_tells_a_row_its_own_target() -> None:
     encoder = xpnet.TableEncoder(binning="tree", task="regression", random_state=0)
     places = np.arange(0, ROWS, 2)
     means = written_means(encoder.fit_means(table[::2], y[::2]), places)
-    source = EncodedRows(rows, encoder, "float32", means)
+    source = TableSource(rows, encoder, "float32", means)
     of_new_rows = encoder.transform(table)
     blocks = np.concatenate([source.read(block) for block in range(source.blocks)])
     for X in (source.whole(), blocks):

@@ -460,7 +460,7 @@ def test_a_column_that_is_explained_is_encoded_alone(
     monkeypatch.setattr(TableEncoder, "encoded", counted)
     found = run("explain", "m", "d.csv", "--json").stdout
     assert encoded_rows == [300]
-    monkeypatch.setattr(TableModel, "rows_to_shuffle", lambda *_: None)
+    monkeypatch.setattr(TableModel, "encoded_table", lambda *_: None)
     assert run("explain", "m", "d.csv", "--json").stdout == found
     assert len(encoded_rows) == 2 + 5 * 5
 

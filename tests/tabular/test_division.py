@@ -353,19 +353,19 @@ def test_refused(links: dict[str, Any], message: str) -> None:
 def test_the_only_network_trains_on_a_view_of_the_encoded_rows_with_the_same_result(
     monkeypatch: pytest.MonkeyPatch, kind: Any, y: Any, division: dict[str, Any]
 ) -> None:
-    divide = ensemble.SharedRows.of_network
+    divide = ensemble.NetworkSplits.of_network
     are_views = []
 
-    def record(shared: Any, *arguments: Any) -> Any:
-        rows, validation = divide(shared, *arguments)
-        are_views.append(numpy.shares_memory(rows.X, shared.rows.X))
-        return rows, validation
+    def record(splits: Any, *arguments: Any) -> Any:
+        split = divide(splits, *arguments)
+        are_views.append(numpy.shares_memory(split.training.X, splits.rows.X))
+        return split
 
     def fitted() -> Any:
         model = kind(quality=1, max_iter=3, refit=False, random_state=0)
         return model.fit(X, y, WEIGHTS, **division)
 
-    monkeypatch.setattr(ensemble.SharedRows, "of_network", record)
+    monkeypatch.setattr(ensemble.NetworkSplits, "of_network", record)
     on_view = fitted()
     monkeypatch.setattr("xpnet.tabular.fit.may_change", lambda *args: False)
     on_copy = fitted()

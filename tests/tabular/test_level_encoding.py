@@ -14,7 +14,7 @@ from xpnet.tabular.encodings import value_effect
 from xpnet.tabular.encodings.encoding_target import Target, Task
 from xpnet.tabular.encodings.level import fit_levels
 from xpnet.tabular.encodings.number import NumberEncoding
-from xpnet.tabular.encodings.target_means import ValuesOfRows, fit_means
+from xpnet.tabular.encodings.target_means import CodedValues, fit_means
 from xpnet.tabular.encodings.value_effect import ComparedTargets, ValueEffect, effect_of_values
 from xpnet.tabular.rows.division import RowLinks
 
@@ -130,7 +130,7 @@ def test_the_rows_that_are_added_to_a_level(
     levels = fit_levels(X, NUMBER, target_of(Y))
     assert levels is not None
     indices = numpy.repeat(numpy.arange(20), 3)
-    expected = fit_means(ValuesOfRows(indices, 20), target_of(Y), prior_rows)
+    expected = fit_means(CodedValues(indices, 20), target_of(Y), prior_rows)
     rows = numpy.arange(60)
     of_values = expected.of_values(rows)
     numpy.testing.assert_allclose(levels.encoding.details[:, 1:], of_values, rtol=1e-6)

@@ -8,7 +8,7 @@ from helpers.cases import each_case
 
 from xpnet.tabular.encodings import target_means
 from xpnet.tabular.encodings.encoding_target import Target
-from xpnet.tabular.encodings.target_means import ColumnMeans, ValuesOfRows, fit_means, target_blocks
+from xpnet.tabular.encodings.target_means import CodedValues, ColumnMeans, fit_means, target_blocks
 from xpnet.tabular.rows.division import RowLinks
 
 ROWS = 120
@@ -31,7 +31,7 @@ def fitted(classes: int, *, in_order: bool) -> tuple[ColumnMeans, numpy.ndarray,
     task = "classification" if classes else "regression"
     target = Target(y, task, links, numpy.random.RandomState(3))
     Y = (y[:, None] == range(1, classes)).astype(float) if classes else y[:, None]
-    return fit_means(ValuesOfRows(indices, VALUES), target, PRIOR_ROWS), Y, parts
+    return fit_means(CodedValues(indices, VALUES), target, PRIOR_ROWS), Y, parts
 
 
 def shrunk(Y: numpy.ndarray, mean: numpy.ndarray) -> numpy.ndarray:

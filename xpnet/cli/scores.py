@@ -83,7 +83,7 @@ def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
     """
     rng = numpy.random.default_rng(0)
     table = sample.table()
-    encoded = model.rows_to_shuffle(table, sample.forms)
+    encoded = model.encoded_table(table, sample.forms)
 
     def badness(rows: object) -> float:
         """Return the score of predictions for rows, negated if a greater one is better.
@@ -93,13 +93,13 @@ def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
         X = rows if encoded else model.as_input(rows, sample.forms)
         return _badness(model, sample, model.outputs_of_input(X, len(sample), sample.factors))
 
-    unshuffled = badness(encoded.unshuffled if encoded else table)
+    unshuffled = badness(encoded or table)
     importances = numpy.empty((table.num_columns, REPEATS))
     for place, name in enumerate(table.column_names):
         for repeat in range(REPEATS):
             order = rng.permutation(len(sample))
             if encoded:
-                shuffled = badness(encoded.shuffled(name, order))
+                shuffled = badness(encoded.with_shuffled(name, order))
             else:
                 column = table.column(place).take(pyarrow.array(order))
                 shuffled = badness(table.set_column(place, name, column))

@@ -22,7 +22,7 @@ from xpnet.models.inputs import to_host
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, UnreadableWarning
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.rows.shuffled_rows import RowsToShuffle
+from xpnet.tabular.rows.encoded_table import EncodedTable
 from xpnet.typing import PredictionRule
 
 WARM_UP_ROWS = 1, 2**14
@@ -192,10 +192,10 @@ class TableModel:
         except ValueError as error:
             raise InputError(f"The model does not take these values: {error}") from error
 
-    def rows_to_shuffle(
+    def encoded_table(
         self, table: pyarrow.Table, forms: Mapping[str, LearnedForm]
-    ) -> RowsToShuffle | None:
-        """Return rows that are encoded once, whose columns can be shuffled.
+    ) -> EncodedTable | None:
+        """Return a table with its encoded rows, whose columns can be shuffled.
 
         None where the model has no encoder, and for more rows than are encoded at once. For the
         arguments see `outputs_of`.
@@ -212,7 +212,7 @@ class TableModel:
                 warnings.simplefilter("ignore", UnreadableWarning)
                 encoder: TableEncoder = self.model.encoder_
                 prepared = encoder.prepared(X, type(self.model).__name__)
-                return RowsToShuffle(encoder.encodings_, prepared, encoder.encoded(prepared))
+                return EncodedTable.of(encoder.encodings_, prepared, encoder.encoded(prepared))
         except ValueError as error:
             raise InputError(f"The model does not take these values: {error}") from error
 

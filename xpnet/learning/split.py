@@ -10,7 +10,7 @@ from numpy.random import RandomState
 from sklearn.model_selection import train_test_split
 
 from xpnet.backend import Backend, on_device
-from xpnet.distributed.ranks import Ranks, ShardMap
+from xpnet.distributed.ranks import ALONE, Ranks, ShardMap
 from xpnet.errors import InputError
 from xpnet.training import LabeledRows
 from xpnet.training.streamed import SourceRows
@@ -39,7 +39,7 @@ class InputRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of this process, ready for a step.
+    """The rows of a network in this process, ready for a step.
 
     training : the rows to train on
     validation : the rows to measure on; None where nothing is measured
@@ -48,7 +48,7 @@ class Split:
 
     training: LabeledRows
     validation: LabeledRows | None
-    ranks: Ranks
+    ranks: Ranks = ALONE
 
     def divide(
         self,

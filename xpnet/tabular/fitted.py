@@ -29,7 +29,7 @@ from xpnet.tabular.columns.records import slices_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.calibration import conformal_margin, tempered
 from xpnet.tabular.importance import Importances
-from xpnet.tabular.rows.shuffled_rows import RowInputs
+from xpnet.tabular.rows.encoded_table import EncodedTable
 from xpnet.typing import ArrayLike, PredictionRule, TableLike, Transformer
 
 BATCH_MULTIPLE = 32
@@ -136,13 +136,13 @@ class FittedTable:
     def encoded_blocks(self, X: object) -> Iterator[numpy.ndarray]:
         """Yield the encoded rows in blocks of multiples of BATCH_MULTIPLE, but for the last.
 
-        X : a table, or RowInputs
+        X : a table, which may be an EncodedTable
         """
         if not isinstance(self.encoder, TableEncoder):  # It may need all rows together.
             yield dense(self.encoder.transform(X), self.encoder, self.spec.dtype)
             return
         multiples = max(1, MAX_NUMBERS_AT_ONCE // (self.spec.widths[0] * BATCH_MULTIPLE))
-        if isinstance(X, RowInputs):
+        if isinstance(X, EncodedTable):
             for rows in slices_of(len(X), multiples * BATCH_MULTIPLE):
                 yield dense(X.inputs[rows], self.encoder, self.spec.dtype)
             return

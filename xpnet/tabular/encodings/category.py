@@ -21,8 +21,8 @@ from xpnet.tabular.encodings.encoding import (
 )
 from xpnet.tabular.encodings.encoding_target import Target
 from xpnet.tabular.encodings.target_means import (
+    CodedValues,
     ColumnMeans,
-    ValuesOfRows,
     details_of_values,
     fit_means,
     target_labels,
@@ -325,7 +325,7 @@ def with_details(
         frequent = count_frequent(rows_of_values, min_rows, frequent)
     means = None
     if similarity is not None and similarity.is_certain and frequent < len(category.values):
-        values = ValuesOfRows(numpy.where(indices >= frequent, indices, -1), len(category.values))
+        values = CodedValues(numpy.where(indices >= frequent, indices, -1), len(category.values))
         means = fit_means(values, target, similarity.prior_rows)
     details = details_of_values(indices, len(category.values), means)
     detailed = replace(

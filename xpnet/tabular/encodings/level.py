@@ -26,8 +26,8 @@ from xpnet.tabular.encodings.encoding_target import Target
 from xpnet.tabular.encodings.number import NumberConstants, NumberEncoding, encode_numbers
 from xpnet.tabular.encodings.target_means import (
     PARTS,
+    CodedValues,
     ColumnMeans,
-    ValuesOfRows,
     details_of_values,
     fit_means,
     means_of_other_groups,
@@ -200,10 +200,10 @@ def fit_levels(x: numpy.ndarray, number: NumberEncoding, target: Target) -> Fitt
         return None
     prior_rows = prior_rows_of(effect.correlation)
     indices = indices_of_levels(x, levels)
-    values = ValuesOfRows(indices[rows], len(levels))
+    values = CodedValues(indices[rows], len(levels))
     if not predict_better_than_bins(x[rows], values, prior_rows, number, targets):
         return None
-    means = fit_means(ValuesOfRows(indices, len(levels)), target, prior_rows)
+    means = fit_means(CodedValues(indices, len(levels)), target, prior_rows)
     details = details_of_values(indices, len(levels), means)
     encoding = LevelEncoding(number.column, levels, details.of_values, details.labels)
     return FittedLevels(encoding, means)
@@ -211,7 +211,7 @@ def fit_levels(x: numpy.ndarray, number: NumberEncoding, target: Target) -> Fitt
 
 def predict_better_than_bins(
     x: numpy.ndarray,
-    values: ValuesOfRows,
+    values: CodedValues,
     prior_rows: float,
     number: NumberEncoding,
     targets: ComparedTargets,

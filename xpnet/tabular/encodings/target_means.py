@@ -34,8 +34,8 @@ MIN_SPREAD = 1e-12
 in all rows. So is the mean target of values of which each has rows in one group only."""
 
 
-class ValuesOfRows(NamedTuple):
-    """The value that each row has in a column.
+class CodedValues(NamedTuple):
+    """The values of a column as indices.
 
     indices : (rows,) of values, negative for rows whose value has no mean
     size : number of values
@@ -55,7 +55,7 @@ class ColumnMeans:
     centre, factors : (columns,) float64; an output is (mean - centre) factors
     """
 
-    values: ValuesOfRows
+    values: CodedValues
     target: Target
     parts: numpy.ndarray
     prior_rows: float
@@ -143,7 +143,7 @@ class _Means(NamedTuple):
 
 
 def _means_of(
-    values: ValuesOfRows,
+    values: CodedValues,
     target: Target,
     parts: numpy.ndarray,
     rows: numpy.ndarray,
@@ -169,7 +169,7 @@ def _means_of(
 
 
 def means_of_other_groups(
-    values: ValuesOfRows, Y: numpy.ndarray, groups: numpy.ndarray, prior_rows: float
+    values: CodedValues, Y: numpy.ndarray, groups: numpy.ndarray, prior_rows: float
 ) -> numpy.ndarray:
     """Return for each row the mean of its value over the rows of other groups: (rows, columns).
 
@@ -227,7 +227,7 @@ def target_labels(target: Target) -> tuple[str, ...]:
     return ("target",) if classes == 2 else names
 
 
-def fit_means(values: ValuesOfRows, target: Target, prior_rows: float) -> ColumnMeans:
+def fit_means(values: CodedValues, target: Target, prior_rows: float) -> ColumnMeans:
     """Fit how the mean targets of values become outputs: standardised over rows with means.
 
     prior_rows : number of rows with the mean target that are added to those of each value

@@ -35,7 +35,7 @@ from xpnet.tabular.ensemble.refit import LastMean
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.fit_rows import select
-from xpnet.tabular.rows.network_rows import rows_on_host
+from xpnet.tabular.rows.network_splits import rows_on_host
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows, TimeLimit
 
@@ -111,7 +111,8 @@ class CrossFit:
         """Return the outputs for the rows of a fold: (rows, outputs)."""
         recipe = self.ensemble.recipes.of(0, number)
         choices = self._choices_of_others(number)
-        rows, validation = self.ensemble.shared_rows.of_network(number, recipe.input_scales)
+        split = self.ensemble.splits.of_network(number, recipe.input_scales)
+        rows, validation = split.training, split.validation
         assert validation is not None
         network = self.trained_network(number, recipe, rows, choices.epochs)
         outputs = network.backend.to_numpy(network.predict(validation.X))

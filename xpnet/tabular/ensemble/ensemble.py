@@ -35,7 +35,7 @@ from xpnet.tabular.rows.constant_choice import ConstantChoice, ValidatedNetwork
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.held_parts import HeldParts, held_parts_of
-from xpnet.tabular.rows.network_rows import SharedRows
+from xpnet.tabular.rows.network_splits import NetworkSplits
 from xpnet.training import Callback, LabeledRows, Training
 
 WAKE_SECONDS = 0.1
@@ -191,7 +191,7 @@ class Ensemble:
         self.divided: DividedRows = divided
         self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
         backend = choose(backend=recipe.backend).backend
-        self.shared_rows: SharedRows = SharedRows(divided, backend)
+        self.splits: NetworkSplits = NetworkSplits(divided, backend)
         self.plans: Sequence[PlannedNetwork] = plans
         self.jobs: int = jobs
         self.trainings_to_make: int = len(plans)
@@ -233,7 +233,8 @@ class Ensemble:
         end = time.monotonic() + seconds
         plan = self.plans[number]
         fold = self.fold_of(plan)
-        rows, validation = self.shared_rows.of_network(fold, recipe.input_scales)
+        split = self.splits.of_network(fold, recipe.input_scales)
+        rows, validation = split.training, split.validation
         held = self._held_parts(plan, validation)
         wide = None
         if self.wide is not None:
@@ -252,7 +253,7 @@ class Ensemble:
         )
         seconds = end - time.monotonic()
         if self._refits and training.best_epoch and seconds > training.network.history.seconds[-1]:
-            all_rows = self.shared_rows.all_rows(recipe.input_scales)
+            all_rows = self.splits.all_rows(recipe.input_scales)
             refit_network(training, recipe, all_rows, seconds=seconds, callbacks=[cancel])
 
     def recipe_of(self, number: int) -> Recipe:

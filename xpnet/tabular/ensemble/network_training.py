@@ -50,7 +50,7 @@ from xpnet.tabular.ensemble.linear.wide_tables import WideModels
 from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.ensemble.refit import fit_in_memory, refit, refit_epochs, trainable_step
 from xpnet.tabular.rows.held_parts import MIN_MEAN, HeldOutputs, HeldParts
-from xpnet.tabular.rows.network_rows import rows_on_host
+from xpnet.tabular.rows.network_splits import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows
 from xpnet.training import LabeledRows, TrainingState, train
 from xpnet.training.callbacks import CallbackLike

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy
 
+from xpnet.learning.split import Split
 from xpnet.models import Network
 from xpnet.ops.offsets import has_offsets
 from xpnet.optimizers import Constant
@@ -13,7 +14,7 @@ from xpnet.tabular.ensemble.network_training import smoothed_targets
 from xpnet.tabular.ensemble.refit import fit_in_memory
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.held_parts import held_parts_of, one_part_of
-from xpnet.tabular.rows.network_rows import NetworkRows, SharedRows, rows_on_host
+from xpnet.tabular.rows.network_splits import NetworkSplits, rows_on_host
 from xpnet.training import LabeledRows
 
 
@@ -62,21 +63,21 @@ def refine_networks(
     divided : the new rows, encoded, whose folds the networks take in turn
     seeds : for each network, of its orders and dropout
     """
-    shared = SharedRows(divided, networks[0].backend)
+    splits = NetworkSplits(divided, networks[0].backend)
     folds = divided.folds
     refined = []
     for number, (network, seed) in enumerate(zip(networks, seeds, strict=True)):
         fold = number % len(folds) if folds else 0
         groups = folds[fold].groups if folds else None
-        rows = shared.of_network(fold, None)
-        refined.append(_refine(settings, network, rows, groups, seed))
+        split = splits.of_network(fold, None)
+        refined.append(_refine(settings, network, split, groups, seed))
     return refined
 
 
 def _refine(
     settings: RefinementSettings,
     network: Network,
-    rows: NetworkRows,
+    split: Split,
     groups: numpy.ndarray | None,
     seed: int,
 ) -> RefinedNetwork:
@@ -94,7 +95,7 @@ def _refine(
         dtype=spec.dtype,
         rng=numpy.random.default_rng(seed),
     )
-    training, validation = rows
+    training, validation = split.training, split.validation
     assert validation is not None
     on_host = rows_on_host(validation)
     parts = held_parts_of(on_host, groups, spec)

@@ -7,8 +7,8 @@
 ``division``           folds and parts of rows, by groups and times
 ``encode_and_divide``  the rows of a fit, encoded and divided; ``divided_rows``: the result
 ``large_tables``       the same some thousand rows at a time; ``sparse_rows``: as sparse matrices
-``network_rows``       the rows of one network, where it computes
-``shuffled_rows``      encoded rows in which a column is shuffled
+``network_splits``     the rows of each network, where it computes
+``encoded_table``      a table with its encoded rows, in which a column may be shuffled
 ``held_parts``         validation rows, predicted by choices that they have had no part in
 ``constant``           the constant that predicts best where a table tells nothing of its target
 ``constant_choice``    whether it is predicted, by rows and by others of them

@@ -9,6 +9,7 @@ networks predict better, the constant is predicted.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy
 from scipy.optimize import brentq
@@ -142,6 +143,16 @@ def _huber_constant(values: numpy.ndarray, delta: float, weight: numpy.ndarray |
     return float(brentq(mean_residual, low, high)) if low < high else low
 
 
+class Gains(NamedTuple):
+    """The gains of predictions of rows above those of the constant.
+
+    values : (rows,) losses of the constant minus losses of the predictions; weight : (rows,)
+    """
+
+    values: numpy.ndarray
+    weight: numpy.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class Constants:
     """The constants that predict rows best: shares of the classes, means or quantiles of numbers.
@@ -175,19 +186,15 @@ class Constants:
         validation = self.divided.validation
         return isinstance(validation, Sequence) and validation[0].groups is not None
 
-    def gains(self, fold: int, outputs: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Return how much smaller the losses of validation rows are than those of the constant.
-
-        outputs : (rows, outputs) of the rows of a fold
-        returns the gain and the weight of each row, both (rows,)
-        """
+    def gains(self, fold: int, outputs: numpy.ndarray) -> Gains:
+        """Return the gains of outputs of the rows of a fold. outputs : (rows, outputs)"""
         rows = self._validation_rows(fold)
         of_constant, of_outputs = (
             losses_of_rows(predicted[None], rows.Y, self.spec)
             for predicted in (self.of_validation_rows(fold), outputs)
         )
-        gains = of_constant - of_outputs
-        return gains, numpy.ones(len(gains)) if rows.weight is None else rows.weight
+        weight = numpy.ones(len(rows.Y)) if rows.weight is None else rows.weight
+        return Gains(of_constant - of_outputs, weight)
 
     def _validation_rows(self, fold: int) -> LabeledRows:
         """Return validation rows, or their targets and weights alone. fold : their number"""

@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 import numpy
 
-from xpnet.tabular.rows.constant import MIN_GAIN, MIN_HARM, Constants, are_clearly_positive
+from xpnet.tabular.rows.constant import (
+    MIN_GAIN,
+    MIN_HARM,
+    Constants,
+    Gains,
+    are_clearly_positive,
+)
 
 
 class ValidatedNetwork(NamedTuple):
@@ -33,22 +39,6 @@ class PartOfFold(NamedTuple):
 
     fold: int
     part: int
-
-
-class ComparedRows(NamedTuple):
-    """The validation rows of a fold, with the gains of predictions above those of the constant.
-
-    gains : (rows,) losses of the constant minus losses of the predictions; weight, parts : (rows,)
-    """
-
-    gains: numpy.ndarray
-    weight: numpy.ndarray
-    parts: numpy.ndarray
-
-    def without(self, part: int) -> "ComparedRows":
-        """Return the rows of the other parts."""
-        others = self.parts != part
-        return ComparedRows(self.gains[others], self.weight[others], self.parts[others])
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,17 +115,16 @@ class ConstantChoice:
         """Return whether the networks predict the rows of all folds better than the constant."""
         if self.constants.have_groups:
             return True
-        compared = []
+        gains = []
         for fold in sorted({network.fold for network in self.networks}):
             outputs = [network.outputs for network in self.networks if network.fold == fold]
             followed = [of_network for of_network in outputs if of_network is not None]
             parts = next(network.parts for network in self.networks if network.fold == fold)
             if parts is None or len(followed) < len(outputs):
                 return True
-            compared.append(self._compared(fold, numpy.mean(followed, axis=0), parts, left_out))
-        gains = numpy.concatenate([rows.gains for rows in compared])
-        weight = numpy.concatenate([rows.weight for rows in compared])
-        return are_clearly_positive(gains, weight, MIN_GAIN)
+            gains.append(self._gains(fold, numpy.mean(followed, axis=0), parts, left_out))
+        values, weight = (numpy.concatenate(of_folds) for of_folds in zip(*gains, strict=True))
+        return are_clearly_positive(values, weight, MIN_GAIN)
 
     def _is_beaten(self, network: ValidatedNetwork, left_out: PartOfFold | None) -> bool:
         """Return whether the constant predicts the rows of a network clearly better."""
@@ -144,19 +133,22 @@ class ConstantChoice:
             return False
         if outputs is None or parts is None:
             return False
-        rows = self._compared(fold, outputs, parts, left_out)
-        return bool(rows.gains.any()) and are_clearly_positive(-rows.gains, rows.weight, MIN_HARM)
+        gains, weight = self._gains(fold, outputs, parts, left_out)
+        return bool(gains.any()) and are_clearly_positive(-gains, weight, MIN_HARM)
 
-    def _compared(
+    def _gains(
         self,
         fold: int,
         outputs: numpy.ndarray,
         parts: numpy.ndarray,
         left_out: PartOfFold | None,
-    ) -> ComparedRows:
-        """Compare the outputs of the rows of a fold with the constant, without those left out."""
-        gains, weight = self.constants.gains(fold, outputs)
-        rows = ComparedRows(gains, weight, parts)
+    ) -> Gains:
+        """Return the gains of outputs of the rows of a fold above the constant.
+
+        left_out : the part whose rows are not asked; None for none
+        """
+        gains = self.constants.gains(fold, outputs)
         if left_out is None or left_out.fold != fold:
-            return rows
-        return rows.without(left_out.part)
+            return gains
+        is_asked = parts != left_out.part
+        return Gains(gains.values[is_asked], gains.weight[is_asked])

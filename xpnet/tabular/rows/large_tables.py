@@ -90,7 +90,7 @@ def encode_large(
         notes.append(
             f"encodings are those of {len(places):,} of {training.count:,} rows, at even distances"
         )
-    X = EncodedRows(training, encoder, settings.dtype, written_means(means, places))
+    X = TableSource(training, encoder, settings.dtype, written_means(means, places))
     may_be_sparse = is_host(choose(backend=settings.backend).backend)
     divided = DividedRows(
         training.with_inputs(X.in_memory(may_be_sparse=may_be_sparse) if max_width else X),
@@ -100,7 +100,7 @@ def encode_large(
     )
     if validation is None:
         return divided
-    X_val = EncodedRows(validation, encoder, settings.dtype)
+    X_val = TableSource(validation, encoder, settings.dtype)
     return replace(
         divided,
         validation=validation.with_inputs(X_val.in_memory() if max_width else X_val),
@@ -172,7 +172,7 @@ def written_means(means: Sequence[InputMeans], places: numpy.ndarray) -> list[Wr
     ]
 
 
-class EncodedRows(Source):
+class TableSource(Source):
     """Inputs of a network: rows of a table that are encoded as they are read.
 
     encoder : fitted; means : the mean targets of training rows; none for other rows

@@ -43,7 +43,7 @@ from xpnet.tabular.ensemble.linear.solvers import (
 )
 from xpnet.tabular.rows.constant import targets_beside_offsets
 from xpnet.tabular.rows.held_parts import HeldEpochs, HeldOutputs
-from xpnet.tabular.rows.network_rows import rows_on_host
+from xpnet.tabular.rows.network_splits import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows
 from xpnet.training import LabeledRows
 from xpnet.typing import SparseMatrix

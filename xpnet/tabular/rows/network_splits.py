@@ -1,12 +1,12 @@
-"""The rows of the networks of a fit, with scaled inputs, where the networks compute."""
+"""The rows of each network of a fit, with scaled inputs, where the networks compute."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy
 
 from xpnet.backend import Backend, on_device
 from xpnet.data.sources import Source
+from xpnet.learning.split import Split
 from xpnet.models.inputs import is_sparse, to_host
 from xpnet.ops import Array
 from xpnet.tabular.rows.divided_rows import DividedRows
@@ -15,26 +15,15 @@ from xpnet.tabular.rows.sparse_rows import scale, scaled
 from xpnet.training import LabeledRows
 
 
-class NetworkRows(NamedTuple):
-    """The rows of one network.
-
-    training : its training rows
-    validation : its validation rows, or None
-    """
-
-    training: LabeledRows
-    validation: LabeledRows | None
-
-
 def rows_on_host(rows: LabeledRows) -> LabeledRows:
     """Return rows as NumPy's arrays."""
     return LabeledRows(to_host(rows.X), to_host(rows.Y), to_host(rows.weight))
 
 
-class SharedRows:
-    """The rows of a fit, of which all its networks take their own.
+class NetworkSplits:
+    """The training and validation rows of each network of a fit.
 
-    They are moved to the backend once; the rows of a source are read later, block by block.
+    All rows are moved to the backend once; those of a source are read later, block by block.
 
     divided : all rows, on the host
     backend : where the networks compute
@@ -49,7 +38,7 @@ class SharedRows:
         if isinstance(divided.validation, LabeledRows):
             self.validation = self._moved(divided.validation)
 
-    def of_network(self, fold_number: int, scales: numpy.ndarray | None) -> NetworkRows:
+    def of_network(self, fold_number: int, scales: numpy.ndarray | None) -> Split:
         """Return the rows of a network.
 
         fold_number : of its fold; scales : (inputs,) factors of the inputs, or None
@@ -59,11 +48,11 @@ class SharedRows:
             if validation is not None:
                 validation = self._scaled(validation, scales)
             if not self._divided.are_of_one:
-                return NetworkRows(self.all_rows(scales), validation)
+                return Split(self.all_rows(scales), validation)
             if scales is not None:
                 with on_device(self.backend):
                     scale(self.rows, self._factors(scales))
-            return NetworkRows(self.rows, validation)
+            return Split(self.rows, validation)
         fold = self._divided.folds[fold_number]
         scales_val = scales
         if fold.unseen_inputs is not None:
@@ -71,8 +60,8 @@ class SharedRows:
         if self._divided.means:
             parts = self._divided.training_rows(fold), self._divided.validation_rows(fold)
             training, validation = map(self._moved, parts)
-            return NetworkRows(self._scaled(training, scales), self._scaled(validation, scales_val))
-        return NetworkRows(
+            return Split(self._scaled(training, scales), self._scaled(validation, scales_val))
+        return Split(
             self._selected(fold.training, scales), self._selected(fold.validation, scales_val)
         )
 
