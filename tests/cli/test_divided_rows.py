@@ -75,7 +75,7 @@ def test_groups_are_on_one_side(
     options = ("--groups", "shop", "--drop", other, *QUICK)
     run("train", "d.csv", "--target", target, *options, "-o", "m.safetensors")
     rows, test = parts(fitted)
-    shops = [set(table["shop"][part.chosen]) for part in (rows, test)]
+    shops = [set(table["shop"][part.features.chosen]) for part in (rows, test)]
     assert not shops[0] & shops[1]
     assert len(shops[1]) == 6
     assert xpnet.load("m.safetensors").feature_names_in_.tolist() == ["a", "day", "w"]
@@ -90,9 +90,9 @@ def test_test_rows_are_the_latest(
 ) -> None:
     run("train", "d.csv", "--target", "label", "--time", "day", *drop, *QUICK)
     rows, test = parts(fitted)
-    assert table["day"][rows.chosen].max() < table["day"][test.chosen].min()
+    assert table["day"][rows.features.chosen].max() < table["day"][test.features.chosen].min()
     assert len(test) == pytest.approx(ROWS / 4, abs=ROWS / 40)
-    assert ("day" in rows.features) == (not drop)
+    assert ("day" in rows.features.names) == (not drop)
 
 
 def inner_parts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -124,8 +124,8 @@ def test_validation_rows_are_the_latest_before_the_test_rows(
 def test_the_last_rows_are_tested_on(run: Run, fitted: Any) -> None:
     run("train", "d.csv", "--target", "label", "--holdout", "last", "--test-size", "0.1", *QUICK)
     rows, test = parts(fitted)
-    assert numpy.flatnonzero(test.chosen).tolist() == list(range(216, 240))
-    assert numpy.flatnonzero(rows.chosen).tolist() == list(range(216))
+    assert numpy.flatnonzero(test.features.chosen).tolist() == list(range(216, 240))
+    assert numpy.flatnonzero(rows.features.chosen).tolist() == list(range(216))
 
 
 @pytest.mark.parametrize("target", ["label", "y"])
@@ -160,10 +160,10 @@ def test_weights_are_those_of_the_rows(
     shown = run("train", "d.csv", "--target", "label", option, "w", *QUICK, "-o", "m.st").stdout
     assert any("w has the weights" in line for line in shown.splitlines())
     rows, test = parts(fitted)
-    numpy.testing.assert_array_equal(rows.weight, table["w"][rows.chosen])
-    assert (table["w"][rows.chosen | test.chosen] > 0).all()
+    numpy.testing.assert_array_equal(rows.weight, table["w"][rows.features.chosen])
+    assert (table["w"][rows.features.chosen | test.features.chosen] > 0).all()
     assert len(rows) + len(test) == (table["w"] > 0).sum()
-    assert "w" not in rows.features
+    assert "w" not in rows.features.names
 
 
 @pytest.mark.usefixtures("size")

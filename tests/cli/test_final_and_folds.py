@@ -123,8 +123,8 @@ def test_folds_respect_groups_and_times(
     assert len(divisions) == len(report["folds"]) == 4
     tested = numpy.zeros(ROWS, int)
     for number, (part, test) in enumerate(divisions):
-        own, others = values[test.chosen], values[part.chosen]
-        tested += test.chosen
+        own, others = values[test.features.chosen], values[part.features.chosen]
+        tested += test.features.chosen
         if options[0] == "--groups":
             assert not set(own) & set(others)
             assert len(own) + len(others) == ROWS

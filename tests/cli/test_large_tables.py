@@ -14,11 +14,12 @@ from helpers.command_line import Run, check_one_line
 from sklearn.base import clone
 
 import xpnet
-from xpnet.cli.rows.table_rows import TableRows
+from xpnet.cli.rows.file_rows import FileRows
 from xpnet.data import open_data, sources, table_size
 from xpnet.tabular.rows import large_tables
-from xpnet.tabular.rows.fit_rows import CountedRows
+from xpnet.tabular.rows.file_table import FileTable
 from xpnet.tabular.rows.large_tables import TableSource, written_means
+from xpnet.tabular.rows.table_rows import TableRows
 
 pytestmark = pytest.mark.slow
 
@@ -153,13 +154,12 @@ def test_encoded_rows_are_all_rows_once(run: Run) -> None:
     opened = open_data("rows")
     frame = opened.read(opened.names)
     chosen = np.arange(ROWS) % 7 < 3
-    rows = TableRows(
-        frame, ["a", "b", "colour"], chosen, np.flatnonzero(chosen).astype(float), None
-    )
+    features = FileTable(frame, ["a", "b", "colour"], chosen, {})
+    rows = FileRows(features, np.flatnonzero(chosen).astype(float), None)
     encoder = xpnet.TableEncoder(bins=None).fit(rows.take(slice(None, None, 3)).table())
-    counted = CountedRows(rows.file_rows, len(rows), None, rows.y)
-    source = TableSource(counted, encoder, "float32")
-    whole = encoder.transform(pandas.read_parquet("rows")[rows.features][chosen])
+    of_table = TableRows(rows.features, len(rows), None, rows.y)
+    source = TableSource(of_table, encoder, "float32")
+    whole = encoder.transform(pandas.read_parquet("rows")[rows.features.names][chosen])
     np.testing.assert_array_equal(source.whole(), whole)
     for block in reversed(range(source.blocks)):
         np.testing.assert_array_equal(
@@ -234,7 +234,7 @@ def test_no_mean_target_tells_a_row_its_own_target() -> None:
     firm = rng.permutation(np.arange(ROWS) % 150)
     y = rng.normal(size=150)[firm] + 2 * rng.normal(size=ROWS)
     table = pandas.DataFrame({"firm": np.char.add("f", firm.astype(str))})
-    rows = CountedRows(table, ROWS, None, y[:, None])
+    rows = TableRows(table, ROWS, None, y[:, None])
     encoder = xpnet.TableEncoder(binning="tree", task="regression", random_state=0)
     places = np.arange(0, ROWS, 2)
     means = written_means(encoder.fit_means(table[::2], y[::2]), places)

@@ -12,7 +12,7 @@ import pytest
 from xpnet.cli.reading import ReadColumns
 from xpnet.cli.rows.columns_of_rows import read_links, soft_rows, with_factors, with_weights
 from xpnet.cli.rows.divided import split, split_folds, split_last, with_training_classes
-from xpnet.cli.rows.table_rows import TableRows
+from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.rows.training_rows import check_options_of_task, classes_in_order, note_of_offsets
 from xpnet.cli.settings import LinkedSettings, MeasuringSettings, RateSettings, TrainSettings
 from xpnet.data.frames import Frame
@@ -21,6 +21,7 @@ from xpnet.errors import DataFileError
 from xpnet.learning.exposure import MAX_OFFSET
 from xpnet.tabular.rows.coded_labels import CodedLabels
 from xpnet.tabular.rows.division import RowLinks
+from xpnet.tabular.rows.file_table import FileTable
 
 ROWS = 10
 STARTS = np.array([0, 4, 4, 10])
@@ -37,15 +38,15 @@ def frame_of(**columns: Any) -> Frame:
     return Frame("d.csv", table.schema, STARTS, stored, first_row=2)
 
 
-def rows_of(y: Any = None, *, chosen: Any = None, classes: Any = None, **others: Any) -> TableRows:
+def rows_of(y: Any = None, *, chosen: Any = None, classes: Any = None, **others: Any) -> FileRows:
     """All rows of a frame whose feature x counts them, or those that are chosen."""
     frame = others.pop("frame", None) or frame_of(x=np.arange(ROWS))
     chosen = np.ones(ROWS, bool) if chosen is None else np.isin(np.arange(ROWS), chosen)
     y = np.arange(chosen.sum(), dtype=float) if y is None else np.asarray(y)
-    return TableRows(frame, ["x"], chosen, y, classes, **others)
+    return FileRows(FileTable(frame, ["x"], chosen, {}), y, classes, **others)
 
 
-def numbers(rows: TableRows) -> list[int]:
+def numbers(rows: FileRows) -> list[int]:
     """The rows of the file that some rows are, as their feature counts them."""
     return rows.table().column("x").to_pylist()
 
@@ -61,7 +62,7 @@ def test_some_of_some_rows_with_all_that_belongs_to_them() -> None:
     assert (len(rows), numbers(rows)) == (5, [1, 3, 4, 7, 9])
     for selection in ([1, 3], slice(1, 4, 2), np.array([False, True, False, True, False])):
         taken = rows.take(np.array(selection) if isinstance(selection, list) else selection)
-        assert numbers(taken) == taken.places.tolist() == [3, 7]
+        assert numbers(taken) == taken.features.places.tolist() == [3, 7]
         assert taken.y.tolist() == taken.weight.tolist() == [1, 3]
         assert taken.factors.tolist() == [11, 13]
         assert taken.links.groups.tolist() == [21, 23]
@@ -113,12 +114,11 @@ def test_labels_and_known_parts_as_estimators_take_them() -> None:
 
 def test_rows_are_numbered_as_in_the_file() -> None:
     rows = rows_of(chosen=[0, 3, 4, 8, 9], factors=np.arange(5.0))
-    parts = list(rows.numbered_tables())
+    parts = list(rows.pieces())
     assert np.concatenate([part.numbers for part in parts]).tolist() == [2, 5, 6, 10, 11]
-    assert np.concatenate([part.factors for part in parts]).tolist() == [0, 1, 2, 3, 4]
     assert max(len(part.numbers) for part in parts) <= 3
-    (last,) = [part for part in rows.numbered_tables([2]) if 10 in part.numbers]
-    assert (last.numbers.tolist(), last.factors.tolist()) in (([10], [3]), ([10, 11], [3, 4]))
+    (last,) = [part for part in rows.pieces([2]) if 10 in part.numbers]
+    assert last.numbers.tolist() in ([10], [10, 11])
     of_blocks = [table.column("x").to_pylist() for table in rows.tables([0])]
     assert sum(of_blocks, []) == [0, 3]
     assert sum((t.column("x").to_pylist() for t in rows.tables([1, 2])), []) == [4, 8, 9]
@@ -171,7 +171,7 @@ def test_test_rows_of_other_classes_are_left_out() -> None:
     training, test = with_training_classes(training, test)
     assert training.classes.tolist() == test.classes.tolist() == ["p", "r"]
     assert training.y.tolist() == [0, 1, 1, 0]
-    assert (test.y.tolist(), test.places.tolist()) == ([1, 0], [4, 6])
+    assert (test.y.tolist(), test.features.places.tolist()) == ([1, 0], [4, 6])
     (note,) = training.frame.notes
     assert note == "2 test rows are left out, since no training row has their class: q"
 
@@ -206,7 +206,7 @@ def test_weights_of_rows_of_which_those_of_zero_are_left_out() -> None:
     rows = rows_of(frame=frame, chosen=[0, 1, 2, 3, 4])
     weighted = with_weights(rows, MeasuringSettings(weight="w"))
     assert weighted.weight.tolist() == [1, 2, 4]
-    assert weighted.places.tolist() == [1, 2, 4]
+    assert weighted.features.places.tolist() == [1, 2, 4]
     assert frame.notes == ["2 rows have weight 0, and are left out"]
     assert with_weights(rows, MeasuringSettings()) is rows
     all_counted = with_weights(rows_of(frame=frame, chosen=[1, 2]), MeasuringSettings(weight="w"))

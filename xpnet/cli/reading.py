@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy
+
 from xpnet.cli.output import working
 from xpnet.cli.settings import ReadingSettings
 from xpnet.cli.table_model import TableModel
@@ -21,6 +23,7 @@ from xpnet.data.frame_forms import (
 from xpnet.data.frames import Frame, is_text
 from xpnet.data.readers.text import TextFile
 from xpnet.errors import DataFileError
+from xpnet.tabular.rows.file_table import FileTable
 
 MAX_COLUMNS = 100_000
 """Maximum columns of a table: each takes about 0.1 ms when it is encoded."""
@@ -39,6 +42,10 @@ class ReadColumns(NamedTuple):
     features: list[str]
     target: str
     forms: dict[str, LearnedForm]
+
+    def features_of(self, chosen: numpy.ndarray) -> FileTable:
+        """Return the features of some rows. chosen : (rows of the frame,) bool"""
+        return FileTable(self.frame, self.features, chosen, self.forms)
 
 
 def read_columns(

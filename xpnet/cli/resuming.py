@@ -8,7 +8,7 @@ import numpy
 
 from xpnet.backend.precision import get_precision, is_precision_set
 from xpnet.cli.options import option_name
-from xpnet.cli.rows.table_rows import TableRows
+from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.settings import CHANGEABLE, TrainSettings
 from xpnet.dispatch import choose
 from xpnet.errors import XpnetError
@@ -32,7 +32,7 @@ class SameRun(Callback):
     """
 
     def __init__(
-        self, rows: TableRows, settings: TrainSettings, defaults: Mapping[str, object]
+        self, rows: FileRows, settings: TrainSettings, defaults: Mapping[str, object]
     ) -> None:
         blocks = range(0, rows.frame.blocks, -(-rows.frame.blocks // FINGERPRINT_BLOCKS))
         values = [joblib.hash(table.to_pydict()) for table in rows.tables(blocks)]
@@ -41,8 +41,9 @@ class SameRun(Callback):
             further.append(rows.factors)
         if rows.shares is not None:
             further.append(rows.shares)
-        self.fingerprint: str = joblib.hash([rows.chosen, rows.y, values, rows.weight, *further])
-        self.columns: list[str] = list(rows.features)  # a hash of a dict ignores its order
+        chosen = rows.features.chosen
+        self.fingerprint: str = joblib.hash([chosen, rows.y, values, rows.weight, *further])
+        self.columns: list[str] = list(rows.features.names)  # a hash of a dict ignores its order
         self.options: dict[str, str] = _options_of(settings)
         self.defaults: Mapping[str, object] = defaults
         self.may_round: bool = _may_round(rows, settings)
@@ -50,7 +51,7 @@ class SameRun(Callback):
         if self.may_round and not is_precision_set():
             self.precision = "auto"
         count = len(rows) if rows.weight is None else numpy.count_nonzero(rows.weight)
-        self.is_large: bool = has_large_size(int(count), len(rows.features))
+        self.is_large: bool = has_large_size(int(count), len(rows.features.names))
 
     def state(self) -> dict[str, object]:
         """Return the fingerprint of the rows, the columns in their order, the options, and the
@@ -157,7 +158,7 @@ def _digits_of(number: float) -> str:
     return text if float(text) == number else repr(number)
 
 
-def _may_round(rows: TableRows, settings: TrainSettings) -> bool:
+def _may_round(rows: FileRows, settings: TrainSettings) -> bool:
     """Return whether a training on rows rounds factors of products where no option says so.
 
     Trainings for classes do, but for ordered ones, whose loss is another.

@@ -6,7 +6,7 @@ import numpy
 import pyarrow
 
 from xpnet.cli.output import few, show_table
-from xpnet.cli.rows.table_rows import TableRows
+from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.table_model import TableModel
 from xpnet.learning.class_offsets import constant_beside_offsets
 from xpnet.learning.scores import (
@@ -43,7 +43,7 @@ RARE_CLASS = 0.2
 predict the class has an accuracy of 0.8 or more."""
 
 
-def scores_of(model: TableModel, rows: TableRows, outputs: numpy.ndarray) -> Scores:
+def scores_of(model: TableModel, rows: FileRows, outputs: numpy.ndarray) -> Scores:
     """Return scores of what a model has predicted of rows.
 
     outputs : probabilities, or numbers
@@ -57,7 +57,7 @@ def scores_of(model: TableModel, rows: TableRows, outputs: numpy.ndarray) -> Sco
 
 
 def _scores_of_classes(
-    rows: TableRows,
+    rows: FileRows,
     probabilities: numpy.ndarray,
     names: Sequence[object],
     rule: PredictionRule,
@@ -76,21 +76,21 @@ def _scores_of_classes(
     return scores
 
 
-def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
+def importances_of(model: TableModel, sample: FileRows) -> numpy.ndarray:
     """Return how much worse predictions are with each column shuffled: (columns, repeats).
 
     The score is log loss of classes, R2 of numbers.
     """
     rng = numpy.random.default_rng(0)
     table = sample.table()
-    encoded = model.encoded_table(table, sample.forms)
+    encoded = model.encoded_table(table, sample.features.forms)
 
     def badness(rows: object) -> float:
         """Return the score of predictions for rows, negated if a greater one is better.
 
         rows : a table, or encoded ones
         """
-        X = rows if encoded else model.as_input(rows, sample.forms)
+        X = rows if encoded else model.as_input(rows, sample.features.forms)
         return _badness(model, sample, model.outputs_of_input(X, len(sample), sample.factors))
 
     unshuffled = badness(encoded or table)
@@ -107,7 +107,7 @@ def importances_of(model: TableModel, sample: TableRows) -> numpy.ndarray:
     return importances
 
 
-def _badness(model: TableModel, rows: TableRows, outputs: numpy.ndarray) -> float:
+def _badness(model: TableModel, rows: FileRows, outputs: numpy.ndarray) -> float:
     """Return the log loss of probabilities, or the negative R2 of numbers."""
     if model.classes is None:
         return -float(scores_of(model, rows, outputs)["r2"])
@@ -116,7 +116,7 @@ def _badness(model: TableModel, rows: TableRows, outputs: numpy.ndarray) -> floa
     return float(numpy.average(log_losses(outputs, rows.shares), weights=rows.weight))
 
 
-def baseline_scores(training: TableRows, measured: TableRows, model: TableModel) -> Scores:
+def baseline_scores(training: FileRows, measured: FileRows, model: TableModel) -> Scores:
     """Return the scores of the constant baseline.
 
     It predicts the frequencies of the classes, or the mean or the quantiles, of the training rows,
@@ -141,7 +141,7 @@ def baseline_scores(training: TableRows, measured: TableRows, model: TableModel)
     )
 
 
-def _constant_probabilities(training: TableRows, measured: TableRows) -> numpy.ndarray:
+def _constant_probabilities(training: FileRows, measured: FileRows) -> numpy.ndarray:
     """Return the constant that predicts the training rows best, for each measured row.
 
     With offsets it is the best constant beside them.
@@ -189,7 +189,7 @@ def _title(name: str) -> str:
     return _TITLES.get(name, name.replace("_", " "))
 
 
-def rare_class_note(rows: TableRows) -> str:
+def rare_class_note(rows: FileRows) -> str:
     """Return a hint about a rare class of two; otherwise ""."""
     if rows.classes is None or len(rows.classes) != 2:
         return ""
@@ -203,7 +203,7 @@ def rare_class_note(rows: TableRows) -> str:
     )
 
 
-def single_rows_note(rows: TableRows) -> str:
+def single_rows_note(rows: FileRows) -> str:
     """Return a hint about classes of one training row; otherwise ""."""
     if rows.classes is None:
         return ""

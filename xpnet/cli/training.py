@@ -23,7 +23,7 @@ from xpnet.cli.report import (
     write_others,
 )
 from xpnet.cli.resuming import SameRun
-from xpnet.cli.rows.table_rows import TableRows
+from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.rows.training_rows import MeasuredParts, divisions_of, read_training_rows
 from xpnet.cli.scores import (
     baseline_scores,
@@ -133,9 +133,7 @@ def _fit_and_measure(
     return {} if current_ranks().rank else measure(model, *division)
 
 
-def _trained_on(
-    rows: TableRows, divisions: Sequence[MeasuredParts], settings: TrainSettings
-) -> str:
+def _trained_on(rows: FileRows, divisions: Sequence[MeasuredParts], settings: TrainSettings) -> str:
     """Return a sentence on the rows that the model has seen and those that measured it."""
     training, test = divisions[0]
     if settings.folds is not None:
@@ -164,7 +162,7 @@ def _importances_of(model: Tabular) -> list[ColumnImportance]:
     return []
 
 
-def _complete(report: Report, model: Tabular, rows: TableRows, settings: TrainSettings) -> None:
+def _complete(report: Report, model: Tabular, rows: FileRows, settings: TrainSettings) -> None:
     """Complete the report with the facts that are known after the training, but for scores.
 
     rows : the training rows
@@ -200,7 +198,7 @@ def _check_losses(model: Tabular) -> None:
         )
 
 
-def measure(model: object, training: TableRows, test: TableRows) -> dict[str, Scores]:
+def measure(model: object, training: FileRows, test: FileRows) -> dict[str, Scores]:
     """Return the scores of a model on both parts, and of the baseline."""
     opened = TableModel(model)
     scores: dict[str, Scores] = {}
@@ -234,10 +232,10 @@ def _defaults_of(kind: str, *, classify: bool) -> dict[str, object]:
     return defaults | {"task": "classify" if classify else "regress"}
 
 
-def fit(rows: TableRows, settings: TrainSettings) -> Tabular:
+def fit(rows: FileRows, settings: TrainSettings) -> Tabular:
     """Return the estimator fitted on rows."""
     classes = rows.classes
-    model = build(settings, rows.features, classify=classes is not None)
+    model = build(settings, rows.features.names, classify=classes is not None)
     if classes is not None and isinstance(settings.class_weight, dict):
         model.set_params(class_weight=_weights_by_class(settings.class_weight, classes))
     if classes is not None and settings.ordered is not None:
@@ -258,7 +256,7 @@ def fit(rows: TableRows, settings: TrainSettings) -> Tabular:
         # `_check_losses` refuses such a model.
         warnings.filterwarnings("ignore", message="The training loss must fall")
         model.fit(
-            rows.file_rows,  # type: ignore[arg-type]  # a table of the library's own
+            rows.features,  # type: ignore[arg-type]  # a table of the library's own
             rows.labels,  # type: ignore[arg-type]
             sample_weight=rows.weight,
             groups=rows.links.groups,

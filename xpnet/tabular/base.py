@@ -25,7 +25,7 @@ from xpnet.tabular.refinement import Refinable
 from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.division import links_of
 from xpnet.tabular.rows.encode_and_divide import encode_and_divide
-from xpnet.tabular.rows.fit_rows import check_row_weights, select
+from xpnet.tabular.rows.table_rows import check_row_weights, select
 from xpnet.tabular.rows.target_coding import TargetCoding
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import Interrupts
@@ -176,7 +176,7 @@ class Tabular(Refinable):
         rules = ReadingRules(self.date_format, missing_values=self.missing_values)
         links = links_of(rows.X, groups, time, len(targets), rules)
         coding = self._coding_for(targets, y, rows.weight)
-        training = self._counted_rows(coding, rows._replace(y=targets), "", links)
+        training = self._table_rows(coding, rows._replace(y=targets), "", links)
         settings = self._settings_for(coding)
         encoder = self.new_encoder(start.random_state)
         validation = self._validation_rows(coding, own)

@@ -47,7 +47,7 @@ from xpnet.tabular.fitted import FittedClassifier
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.refinement import Refinement
 from xpnet.tabular.rows.coded_labels import CodedLabels
-from xpnet.tabular.rows.fit_rows import check_row_weights
+from xpnet.tabular.rows.table_rows import check_row_weights
 from xpnet.tabular.rows.target_coding import ClassCoding, TargetCoding
 from xpnet.tabular.settings import TableSettings
 from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer

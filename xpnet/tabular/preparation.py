@@ -15,7 +15,7 @@ from xpnet.tabular.fitted_attributes import FittedAttributes
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.division import UNLINKED, RowLinks
-from xpnet.tabular.rows.fit_rows import CountedRows, check_row_weights, select
+from xpnet.tabular.rows.table_rows import TableRows, check_row_weights, select
 from xpnet.tabular.rows.target_coding import TargetCoding
 from xpnet.typing import ArrayLike, TargetsLike
 
@@ -42,9 +42,9 @@ class PreparesRows(FittedAttributes, TabularParameters):
         """
         return None
 
-    def _counted_rows(
+    def _table_rows(
         self, coding: TargetCoding, rows: InputRows, ending: str, links: RowLinks = UNLINKED
-    ) -> CountedRows:
+    ) -> TableRows:
         """Return rows without those of weight 0, with their targets as the loss takes them.
 
         rows : with checked targets; ending : of the names of the arguments
@@ -57,23 +57,23 @@ class PreparesRows(FittedAttributes, TabularParameters):
         offset = select(self._checked_offsets(coding, rows.offset, count, ending), indices)
         precision = select(rows.precision, indices)
         links = links.take(indices)
-        counted = CountedRows(rows.X, count, indices, Y, weight, links, offset, precision)
+        table_rows = TableRows(rows.X, count, indices, Y, weight, links, offset, precision)
         remaining = nonzero_rows(weight)  # Classes may have weight 0, too.
         if remaining is not None:
-            counted = counted.take(remaining)
-        return replace(counted, weight=none_if_uniform(counted.weight))
+            table_rows = table_rows.take(remaining)
+        return replace(table_rows, weight=none_if_uniform(table_rows.weight))
 
     def _validation_rows(
         self,
         coding: TargetCoding,
         own: InputRows,
-    ) -> CountedRows | None:
+    ) -> TableRows | None:
         """Return the validation rows that the user passes; None for none."""
         if own.X is None:
             return None
         assert own.y is not None  # `check_together` has refused it
         targets = self._checked_targets(own.y, "y_val")
-        return self._counted_rows(coding, own._replace(y=targets), "_val")
+        return self._table_rows(coding, own._replace(y=targets), "_val")
 
 
 def passed_targets(kind: type, y: TargetsLike | None) -> TargetsLike:

@@ -26,7 +26,7 @@ from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import links_of
 from xpnet.tabular.rows.encode_and_divide import encode_and_divide_new
-from xpnet.tabular.rows.fit_rows import with_forms_of
+from xpnet.tabular.rows.table_rows import with_forms_of
 from xpnet.tabular.rows.target_coding import TargetCoding
 from xpnet.typing import ArrayLike, TableLike, TargetsLike
 
@@ -180,7 +180,7 @@ class Refinable(PreparesRows):
         targets = self._checked_targets(y, "y")
         coding, fitted = self._coding_of(fitted, targets)
         links = links_of(with_forms_of(fitted.encoder, X), groups, time, len(targets))
-        new = self._counted_rows(coding, rows._replace(y=targets), "", links)
+        new = self._table_rows(coding, rows._replace(y=targets), "", links)
         count = new.count
         require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
         validation = self._validation_rows(coding, own)

@@ -13,7 +13,7 @@ from xpnet.cli.settings import LinkedSettings, MeasuringSettings
 
 if TYPE_CHECKING:
     from xpnet.cli.reading import ReadColumns
-    from xpnet.cli.rows.table_rows import TableRows
+    from xpnet.cli.rows.file_rows import FileRows
     from xpnet.cli.table_model import TableModel
 
 EXPLAINED_ROWS = 20_000
@@ -48,7 +48,7 @@ class Measured(NamedTuple):
     """A model and the rows it is measured on. opened : the model; rows : those that have a label"""
 
     opened: "TableModel"
-    rows: "TableRows"
+    rows: "FileRows"
 
 
 def open_measured(
@@ -84,7 +84,7 @@ def open_measured(
     frame = read.frame
     rows.check_cells(opened.unreadable)
     if isinstance(settings, LinkedSettings):
-        rows = replace(rows, links=read_links(frame, settings, rows.chosen, read.forms))
+        rows = replace(rows, links=read_links(frame, settings, rows.features.chosen, read.forms))
     rows = with_weights(with_factors(rows, settings), settings)
     if not quiet:
         show_notes(frame.notes)
@@ -93,10 +93,10 @@ def open_measured(
 
 def _rows_with_labels(
     read: "ReadColumns", opened: "TableModel", settings: MeasuringSettings
-) -> "TableRows":
+) -> "FileRows":
     """Return the rows of a file that have a label, or soft labels of a model's columns."""
     from xpnet.cli.rows.columns_of_rows import soft_rows
-    from xpnet.cli.rows.table_rows import TableRows
+    from xpnet.cli.rows.file_rows import FileRows
     from xpnet.data.labels import class_indices, label_gaps, note_missing_labels, read_labels
     from xpnet.data.task import numbers_of
 
@@ -112,7 +112,7 @@ def _rows_with_labels(
     else:
         y = class_indices(frame.name, labels, opened.classes)
     note_missing_labels(frame, labelled)
-    return TableRows(frame, read.features, labelled, y, opened.classes, forms=read.forms)
+    return FileRows(read.features_of(labelled), y, opened.classes)
 
 
 @click.command(
@@ -217,10 +217,10 @@ def explain(
         from xpnet.cli.plot import draw_importances
 
         title = f"{measure} with the column shuffled"
-        draw_importances(plot, importances, sample.features, title, data)
+        draw_importances(plot, importances, sample.features.names, title, data)
     columns = [
         {"column": name, "importance": values.mean(), "spread": values.std()}
-        for name, values in zip(sample.features, importances, strict=True)
+        for name, values in zip(sample.features.names, importances, strict=True)
     ]
     columns.sort(key=lambda one: -one["importance"])
     if as_json:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy
     import pyarrow
 
-    from xpnet.cli.rows.table_rows import TableRows
+    from xpnet.cli.rows.file_rows import FileRows
     from xpnet.cli.table_model import TableModel
     from xpnet.data.frames import Frame
     from xpnet.data.readers.text import TextFile
@@ -94,7 +94,7 @@ def predict(model: Path, data: str, backend: str | None, quiet: bool, **argument
     from xpnet import load
     from xpnet.cli.reading import read_columns
     from xpnet.cli.rows.columns_of_rows import with_factors
-    from xpnet.cli.rows.table_rows import TableRows
+    from xpnet.cli.rows.file_rows import FileRows
     from xpnet.cli.table_model import TableModel
     from xpnet.data.readers.text import NoRowsError
 
@@ -102,16 +102,17 @@ def predict(model: Path, data: str, backend: str | None, quiet: bool, **argument
     opened = TableModel(load(model, backend=backend), settings.interval)
     _check_model(opened, settings)
     try:
-        file, frame, features, _, forms = read_columns(data, settings, opened, labelled=False)
+        read = read_columns(data, settings, opened, labelled=False)
     except NoRowsError as error:
         _write_header(error.file, opened, settings, quiet=quiet)
         return
+    file, frame = read.opened, read.frame
     if not frame.rows:
         frame.notes.append(f"{frame.name} has no rows; nothing is predicted")
     ids, header = _names_of_output(file.names, frame, opened, settings)
     kept = file.read(ids, ids, keeps_names=False).all_batches(ids) if ids else None
-    labelled = numpy.ones(frame.rows, bool)
-    rows = TableRows(frame, features, labelled, numpy.empty(frame.rows), None, forms=forms)
+    features = read.features_of(numpy.ones(frame.rows, bool))
+    rows = FileRows(features, numpy.empty(frame.rows), None)
     rows.check_cells(opened.unreadable)  # before anything is written
     rows = with_factors(rows, settings)
     lines = _lines(opened, rows, [*ids, *header], kept, settings.proba)
@@ -252,7 +253,7 @@ def _notes_of_unknowns(counts: dict[str, dict[str, int]], rows: int) -> list[str
 
 def _lines(
     opened: "TableModel",
-    rows: "TableRows",
+    rows: "FileRows",
     names: list[str],
     kept: "Iterable[pyarrow.RecordBatch] | None",
     proba: bool,
@@ -270,8 +271,8 @@ def _lines(
             for batch in kept
             for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
         )
-    for table, numbers, factors in rows.numbered_tables():
-        outputs = opened.outputs_of(table, rows.forms, numbers, factors)
+    for piece in rows.pieces():
+        outputs = rows.outputs_of_piece(opened, piece)
         lines = zip(zip(*_columns(opened, outputs, proba), strict=True), cells, strict=False)
         yield _as_csv([*header, *((*before, *line) for line, before in lines)])
         header = []

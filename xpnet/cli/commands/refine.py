@@ -92,7 +92,7 @@ def refine(
             "alone. Use partial_fit in Python."
         )
     refinement = opened.model.refine(
-        opened.as_input(rows.table(), rows.forms),
+        opened.as_input(rows.table(), rows.features.forms),
         rows.y if rows.classes is None else opened.model.classes_[rows.y],
         rows.weight,
         groups=rows.links.groups,

@@ -1,6 +1,6 @@
 """The rows of a data file with their targets: taken, divided, weighted.
 
-``table_rows``       some of the rows of a file
+``file_rows``        some of the rows of a file
 ``training_rows``    those of ``xpnet train``, with their labels
 ``columns_of_rows``  columns that say something about rows: groups, times, weights, exposures
 ``target_notes``     notes on targets that look like mistakes of an export

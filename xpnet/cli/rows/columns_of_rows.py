@@ -11,7 +11,7 @@ from pyarrow import types
 
 from xpnet.cli.output import few
 from xpnet.cli.reading import ReadColumns
-from xpnet.cli.rows.table_rows import TableRows
+from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.settings import LinkedSettings, MeasuringSettings, RateSettings, ReadingSettings
 from xpnet.data.cells.forms import LearnedForm, category_form
 from xpnet.data.cells.gaps import ALL_COLUMNS
@@ -24,6 +24,7 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, learn_table, read_table
 from xpnet.tabular.columns.records import Table
 from xpnet.tabular.rows.division import RowLinks, times_of
+from xpnet.tabular.rows.file_table import FileTable
 
 
 def read_links(
@@ -71,7 +72,7 @@ def _rules_of(settings: ReadingSettings, column: str) -> ReadingRules:
     return ReadingRules(settings.date_format, missing_values=own)
 
 
-def with_weights(rows: TableRows, settings: MeasuringSettings) -> TableRows:
+def with_weights(rows: FileRows, settings: MeasuringSettings) -> FileRows:
     """Return rows with their weights; those of weight 0 are left out, and a note says so.
 
     Raises DataFileError for weights that are no finite numbers, are negative, or are all 0.
@@ -79,31 +80,31 @@ def with_weights(rows: TableRows, settings: MeasuringSettings) -> TableRows:
     column = settings.weight
     if column is None:
         return rows
-    weights = read_numbers_of_rows(rows.frame, column, rows.chosen, settings, WEIGHTS)
-    counted = weights > 0
-    if not counted.any():
+    weights = read_numbers_of_rows(rows.features, column, settings, WEIGHTS)
+    has_weight = weights > 0
+    if not has_weight.any():
         raise DataFileError(
             f"{rows.frame.name}: --weight must name a column with numbers above 0; {column!r} has "
             "none. Name another."
         )
-    if not counted.all():
+    if not has_weight.all():
         rows.frame.notes.append(
-            f"{numpy.count_nonzero(~counted):,} rows have weight 0, and are left out"
+            f"{numpy.count_nonzero(~has_weight):,} rows have weight 0, and are left out"
         )
-    return replace(rows, weight=weights).take(counted)
+    return replace(rows, weight=weights).take(has_weight)
 
 
-def with_factors(rows: TableRows, settings: RateSettings) -> TableRows:
+def with_factors(rows: FileRows, settings: RateSettings) -> FileRows:
     """Return rows with the known factors of their means or odds, exposure * exp(offset).
 
     Raises DataFileError for exposures that are not above 0, and offsets that are no numbers.
     """
     if not settings.known_parts:
         return rows
-    factors = numpy.ones(numpy.count_nonzero(rows.chosen))
+    factors = numpy.ones(len(rows))
     if settings.exposure is not None:
         rule = RowNumbers("--exposure", "finite numbers above 0", lambda values: values > 0)
-        factors *= read_numbers_of_rows(rows.frame, settings.exposure, rows.chosen, settings, rule)
+        factors *= read_numbers_of_rows(rows.features, settings.exposure, settings, rule)
     if settings.offset is not None:
         rule = RowNumbers(
             "--offset",
@@ -111,7 +112,7 @@ def with_factors(rows: TableRows, settings: RateSettings) -> TableRows:
             lambda values: abs(values) <= MAX_OFFSET,
         )
         of_columns = [
-            numpy.exp(read_numbers_of_rows(rows.frame, column, rows.chosen, settings, rule))
+            numpy.exp(read_numbers_of_rows(rows.features, column, settings, rule))
             for column in settings.offset
         ]
         if len(of_columns) > 1:
@@ -148,7 +149,7 @@ PROBABILITIES = RowNumbers(
 
 def soft_rows(
     read: ReadColumns, classes: Sequence[object] | numpy.ndarray, settings: ReadingSettings
-) -> TableRows:
+) -> FileRows:
     """Return all rows of a file with soft labels; their labels are the most probable classes.
 
     classes : (classes,) names of the columns with their probabilities
@@ -156,10 +157,10 @@ def soft_rows(
     Raises DataFileError for other numbers than probabilities that sum to 1 in each row.
     """
     frame = read.frame
-    everything = numpy.ones(frame.rows, bool)
+    features = read.features_of(numpy.ones(frame.rows, bool))
     names = list(map(str, classes))
     shares = numpy.column_stack(
-        [read_numbers_of_rows(frame, name, everything, settings, PROBABILITIES) for name in names]
+        [read_numbers_of_rows(features, name, settings, PROBABILITIES) for name in names]
     )
     sums = shares.sum(axis=1)
     wrong = numpy.abs(sums - 1) > MAX_SUM_ERROR
@@ -171,22 +172,21 @@ def soft_rows(
             "their sum, or leave the row out."
         )
     y = hard_labels(shares).astype(numpy.min_scalar_type(len(names)))
-    return TableRows(frame, read.features, everything, y, classes, forms=read.forms, shares=shares)
+    return FileRows(features, y, classes, shares=shares)
 
 
 def read_numbers_of_rows(
-    frame: Frame,
-    column: str,
-    labelled: numpy.ndarray,
-    settings: ReadingSettings,
-    must_be: RowNumbers,
+    features: FileTable, column: str, settings: ReadingSettings, must_be: RowNumbers
 ) -> numpy.ndarray:
-    """Return the numbers of a column of the rows that have a label: (rows,) float64.
+    """Return the numbers of a column of some rows: (rows,) float64.
+
+    features : of these rows; column : of their file
 
     Raises DataFileError for other values than these must be.
     """
+    frame = features.frame
     rules = ReadingRules(missing_values=settings.missing_values)
-    table = learn_table(_column_of(frame, column, labelled), rules).table
+    table = learn_table(_column_of(frame, column, features.chosen), rules).table
     rule = f"{frame.name}: {must_be.option} must name a column of {must_be.rule}"
     kind, type_name = table.kind(0)
     if kind != "number":
@@ -194,7 +194,7 @@ def read_numbers_of_rows(
     numbers = table.numbers(0)
     wrong = ~(numpy.isfinite(numbers) & must_be.are_allowed(numbers))
     if wrong.any():
-        row = frame.first_row + int(numpy.flatnonzero(labelled)[wrong.argmax()])
+        row = frame.first_row + int(features.places[wrong.argmax()])
         raise DataFileError(
             f"{rule}; {column!r} holds {numbers[wrong][0]:g} in row {row}. Correct it, or leave "
             "the row out."

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy
 
 from xpnet.cli.output import few
-from xpnet.cli.rows.table_rows import TableRows
+from xpnet.cli.rows.file_rows import FileRows
 from xpnet.errors import DataFileError, InputError
 from xpnet.tabular.rows.division import folds_to_measure, split_off_rows
 
 
-def split(rows: TableRows, fraction: float, seed: int, option: str) -> tuple[TableRows, TableRows]:
+def split(rows: FileRows, fraction: float, seed: int, option: str) -> tuple[FileRows, FileRows]:
     """Divide rows into two parts, of which the second has a fraction of them, by `split_off_rows`.
 
     option : that named the fraction, for the message
@@ -34,13 +34,13 @@ def split(rows: TableRows, fraction: float, seed: int, option: str) -> tuple[Tab
     return rows.take(~second), rows.take(second)
 
 
-def split_last(rows: TableRows, fraction: float) -> tuple[TableRows, TableRows]:
+def split_last(rows: FileRows, fraction: float) -> tuple[FileRows, FileRows]:
     """Divide rows into two parts, of which the second has the last ones, a fraction of them."""
     second = numpy.arange(len(rows)) >= len(rows) - round(fraction * len(rows))
     return rows.take(~second), rows.take(second)
 
 
-def split_folds(rows: TableRows, count: int, seed: int) -> list[tuple[TableRows, TableRows]]:
+def split_folds(rows: FileRows, count: int, seed: int) -> list[tuple[FileRows, FileRows]]:
     """Return training and test rows for each fold, by `folds_to_measure`.
 
     Raises DataFileError for fewer rows, groups or times than folds.
@@ -53,7 +53,7 @@ def split_folds(rows: TableRows, count: int, seed: int) -> list[tuple[TableRows,
     return [(rows.take(fold.training), rows.take(fold.validation)) for fold in folds]
 
 
-def with_training_classes(training: TableRows, test: TableRows) -> tuple[TableRows, TableRows]:
+def with_training_classes(training: FileRows, test: FileRows) -> tuple[FileRows, FileRows]:
     """Return both parts with the classes of the training rows alone; a note reports others."""
     if training.classes is None or training.shares is not None:
         return training, test
@@ -68,7 +68,7 @@ def with_training_classes(training: TableRows, test: TableRows) -> tuple[TableRo
             f"has their class: {few(training.classes[others].tolist())}"
         )
 
-    def renumbered(rows: TableRows) -> TableRows:
+    def renumbered(rows: FileRows) -> FileRows:
         """Return rows whose class indices count the training rows' classes alone."""
         y = numpy.searchsorted(indices, rows.y).astype(rows.y.dtype)
         factors = rows.factors

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy
 
 from xpnet.cli.output import few
-from xpnet.cli.rows.table_rows import TableRows
+from xpnet.cli.rows.file_rows import FileRows
 
 MIN_DISTANCES = 20
 """A target is noted from this multiple of the largest distance of all others from the median.
@@ -14,7 +14,7 @@ Totals of many rows lie so far; the largest of numbers that spread over powers o
 """
 
 
-def notes_of_targets(rows: TableRows, target: str) -> Iterator[str]:
+def notes_of_targets(rows: FileRows, target: str) -> Iterator[str]:
     """Yield notes on labels that are nearly the same, or on a number far from all others.
 
     target : the column of labels
@@ -34,7 +34,7 @@ def notes_of_targets(rows: TableRows, target: str) -> Iterator[str]:
             )
 
 
-def _note_of_far_number(rows: TableRows, target: str) -> Iterator[str]:
+def _note_of_far_number(rows: FileRows, target: str) -> Iterator[str]:
     """Yield a note on the one number that lies far from all others, if there is one."""
     if len(rows.y) < 3:
         return
@@ -43,7 +43,7 @@ def _note_of_far_number(rows: TableRows, target: str) -> Iterator[str]:
     others = numpy.delete(distances, farthest).max()
     if not others or distances[farthest] <= MIN_DISTANCES * others:
         return
-    row = rows.frame.first_row + int(numpy.flatnonzero(rows.chosen)[farthest])
+    row = rows.frame.first_row + int(rows.features.places[farthest])
     yield (
         f"{target}: {rows.y[farthest]:,.6g} in row {row} is over {MIN_DISTANCES} times as far from "
         "the median as all others; remove the row if it is a total or a mistake"

@@ -25,7 +25,7 @@ from xpnet.cli.rows.columns_of_rows import (
     with_weights,
 )
 from xpnet.cli.rows.divided import split, split_folds, split_last, with_training_classes
-from xpnet.cli.rows.table_rows import TableRows
+from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.rows.target_notes import notes_of_targets
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import check_offset_columns
@@ -40,11 +40,11 @@ from xpnet.data.task import Task, choose_task, numbers_of
 class MeasuredParts(NamedTuple):
     """The rows of one measurement. training : of the measured model; test : others, perhaps none"""
 
-    training: TableRows
-    test: TableRows
+    training: FileRows
+    test: FileRows
 
 
-def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[TableRows, Report]:
+def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[FileRows, Report]:
     """Return the rows of the file that have a label, and what the report says about them."""
     read = read_columns(settings.data, settings, labelled=settings.soft is None)
     if settings.soft is None:
@@ -64,11 +64,11 @@ def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[T
     rows.frame.notes.extend(notes_of_targets(rows, target))
     lines.log("data", data_line(report["data"]))
     lines.log("task", task_line(report["task"]))
-    rows = replace(rows, links=read_links(read.frame, settings, rows.chosen))
+    rows = replace(rows, links=read_links(read.frame, settings, rows.features.chosen))
     return with_weights(with_factors(rows, settings), settings), report
 
 
-def _labelled_rows(read: ReadColumns, settings: TrainSettings) -> tuple[TableRows, Task]:
+def _labelled_rows(read: ReadColumns, settings: TrainSettings) -> tuple[FileRows, Task]:
     """Return the rows of a file that have a label, and the task that the labels suggest."""
     frame, target = read.frame, read.target
     gaps = settings.gaps_of(target)
@@ -90,15 +90,13 @@ def _labelled_rows(read: ReadColumns, settings: TrainSettings) -> tuple[TableRow
         y = class_indices(frame.name, labels, classes.tolist())
     else:  # numpy.unique gives indices, too, and takes four times as much memory
         y = numpy.searchsorted(classes, labels).astype(numpy.min_scalar_type(len(classes)))
-    rows = TableRows(
-        frame, read.features, labelled, y, classes, forms=read.forms, target_format=target_format
-    )
-    return rows, task
+    features = read.features_of(labelled)
+    return FileRows(features, y, classes, target_format=target_format), task
 
 
 def _softly_labelled_rows(
     read: ReadColumns, columns: Sequence[str], settings: TrainSettings
-) -> tuple[TableRows, Task]:
+) -> tuple[FileRows, Task]:
     """Return the rows of a file with soft labels, and their task.
 
     columns : with the probability of each class
@@ -126,7 +124,7 @@ def classes_in_order(classes: numpy.ndarray, order: Sequence[str], target: str) 
     return classes[[by_text[text] for text in order if text in by_text]]
 
 
-def _first_report(rows: TableRows, target: str, task: Task, settings: TrainSettings) -> Report:
+def _first_report(rows: FileRows, target: str, task: Task, settings: TrainSettings) -> Report:
     """Return the report as far as it is known before the training.
 
     rows : those with a label; target : the column of labels
@@ -134,7 +132,7 @@ def _first_report(rows: TableRows, target: str, task: Task, settings: TrainSetti
     data: DataFacts = {
         "name": rows.frame.name,
         "rows": len(rows),
-        "features": len(rows.features),
+        "features": len(rows.features.names),
         "target": target,
     }
     if rows.classes is not None:
@@ -166,7 +164,7 @@ def check_options_of_task(task: Task, settings: TrainSettings) -> None:
             )
 
 
-def divisions_of(rows: TableRows, target: str, settings: TrainSettings) -> list[MeasuredParts]:
+def divisions_of(rows: FileRows, target: str, settings: TrainSettings) -> list[MeasuredParts]:
     """Return the rows of each measurement; notes say how they were chosen.
 
     target : the column of labels
@@ -210,18 +208,19 @@ def note_of_offsets(columns: Sequence[str], classes: numpy.ndarray | None) -> st
     )
 
 
-def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings) -> TableRows:
+def _test_rows(rows: FileRows, path: str, target: str, settings: TrainSettings) -> FileRows:
     """Return the labelled rows of a file with the columns of the training.
 
     target : the column of labels
 
     Raises DataFileError for a file that lacks a column, and for labels that the training lacks.
     """
-    mark = decimal_mark_of({name: learned.form for name, learned in rows.forms.items()})
+    names, forms = rows.features.names, rows.features.forms
+    mark = decimal_mark_of({name: learned.form for name, learned in forms.items()})
     plain = ColumnForm("number", NumberFormat(mark or "."))
-    trained_forms = {name: rows.forms.get(name, LearnedForm(plain)).form for name in rows.features}
+    trained_forms = {name: forms.get(name, LearnedForm(plain)).form for name in names}
     reading = MeasuringSettings(
-        features=tuple(rows.features),
+        features=tuple(names),
         weight=settings.weight,
         exposure=settings.exposure,
         offset=settings.offset,
@@ -236,7 +235,7 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
     else:
         test = soft_rows(read, rows.classes, settings)
     frame.notes.clear()
-    note_missing_labels(frame, test.chosen)
+    note_missing_labels(frame, test.features.chosen)
     test.check_cells(settings.unreadable or "error")
     test = with_weights(with_factors(test, settings), settings)
     rows.frame.notes += [f"{frame.name}: {note}" for note in frame.notes]
@@ -244,8 +243,8 @@ def _test_rows(rows: TableRows, path: str, target: str, settings: TrainSettings)
 
 
 def _test_rows_with_labels(
-    rows: TableRows, read: ReadColumns, target: str, settings: TrainSettings
-) -> TableRows:
+    rows: FileRows, read: ReadColumns, target: str, settings: TrainSettings
+) -> FileRows:
     """Return the rows of a test file that have a label. rows, target : of the training"""
     classes = None if rows.classes is None else rows.classes.tolist()
     labels, labelled, _ = read_labels(
@@ -259,4 +258,4 @@ def _test_rows_with_labels(
         y = numbers_of(read.frame.name, target, labels)
     else:
         y = class_indices(read.frame.name, labels, classes)
-    return TableRows(read.frame, read.features, labelled, y, rows.classes, forms=read.forms)
+    return FileRows(read.features_of(labelled), y, rows.classes)

@@ -34,8 +34,8 @@ from xpnet.tabular.ensemble.recipe import LARGE_ROWS, Recipe
 from xpnet.tabular.ensemble.refit import LastMean
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
-from xpnet.tabular.rows.fit_rows import select
 from xpnet.tabular.rows.network_splits import rows_on_host
+from xpnet.tabular.rows.table_rows import select
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows, TimeLimit
 

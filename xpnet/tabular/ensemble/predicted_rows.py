@@ -9,7 +9,7 @@ from xpnet.data.sources import Source
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.fitted import FittedTable, mean_of
 from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
-from xpnet.tabular.rows.fit_rows import select
+from xpnet.tabular.rows.table_rows import select
 from xpnet.training import LabeledRows
 
 MIN_CERTAIN_ROWS = 50

@@ -1,9 +1,9 @@
 """Rows of a fit: those to train on and those to validate on, encoded and placed on a backend.
 
-``fit_rows``           the rows whose weight is not 0, with their targets
+``table_rows``         rows of a table with their targets, and how they are encoded
 ``coded_labels``       the labels of classes as indices
 ``target_coding``      targets as networks learn them
-``file_rows``          the rows of a data file as a table
+``file_table``         rows and columns of a data file as a table
 ``division``           folds and parts of rows, by groups and times
 ``encode_and_divide``  the rows of a fit, encoded and divided; ``divided_rows``: the result
 ``large_tables``       the same some thousand rows at a time; ``sparse_rows``: as sparse matrices

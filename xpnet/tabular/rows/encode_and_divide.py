@@ -17,8 +17,8 @@ from xpnet.tabular.rows.division import (
     random_folds,
     with_unseen_inputs,
 )
-from xpnet.tabular.rows.fit_rows import CountedRows, encode_rows, fit_encoder
 from xpnet.tabular.rows.large_tables import encode_large, is_large
+from xpnet.tabular.rows.table_rows import TableRows, encode_rows, fit_encoder
 from xpnet.tabular.settings import TableSettings
 from xpnet.typing import Transformer
 
@@ -33,8 +33,8 @@ decide worse."""
 def encode_and_divide(
     settings: TableSettings,
     encoder: Transformer,
-    training: CountedRows,
-    validation: CountedRows | None,
+    training: TableRows,
+    validation: TableRows | None,
     random_state: RandomState,
 ) -> DividedRows:
     """Fit an encoder, and return the encoded rows, divided for training and validation.
@@ -131,8 +131,8 @@ def folds_of(
 def encode_and_divide_new(
     settings: TableSettings,
     encoder: Transformer,
-    new: CountedRows,
-    validation: CountedRows | None,
+    new: TableRows,
+    validation: TableRows | None,
     random_state: RandomState,
 ) -> DividedRows:
     """Encode rows by an encoder that is fitted, and divide them for training and validation.

@@ -27,9 +27,9 @@ from xpnet.tabular.encodings.column_fit import GUARANTEED_CATEGORIES, MAX_TREE_B
 from xpnet.tabular.encodings.target_means import InputMeans
 from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import check_groups, split_off_rows
-from xpnet.tabular.rows.file_rows import FileRows
-from xpnet.tabular.rows.fit_rows import CountedRows, target_of_encodings
+from xpnet.tabular.rows.file_table import FileTable
 from xpnet.tabular.rows.sparse_rows import are_mostly_zeros, compressed, max_filled
+from xpnet.tabular.rows.table_rows import TableRows, target_of_encodings
 from xpnet.tabular.settings import TableSettings
 from xpnet.typing import SparseMatrix
 
@@ -48,7 +48,7 @@ CHUNK_NUMBERS = 2**19
 """Number of cells that are encoded at once, unless these are fewer rows than MIN_CHUNK_ROWS."""
 
 
-def is_large(rows: CountedRows) -> bool:
+def is_large(rows: TableRows) -> bool:
     """Return whether rows are encoded some thousand at a time."""
     return has_large_size(rows.count, len(columns_of(rows)))
 
@@ -58,16 +58,16 @@ def has_large_size(rows: int, columns: int) -> bool:
     return rows > SAMPLE_ROWS and 8 * rows * columns > table_size.LARGE_TABLE_BYTES
 
 
-def columns_of(rows: CountedRows) -> Sequence[object]:
+def columns_of(rows: TableRows) -> Sequence[object]:
     """Return the columns of a table."""
-    return rows.X.columns if isinstance(rows.X, FileRows) else table_of(rows.X).columns
+    return rows.X.columns if isinstance(rows.X, FileTable) else table_of(rows.X).columns
 
 
 def encode_large(
     settings: TableSettings,
     encoder: TableEncoder,
-    rows: CountedRows,
-    validation: CountedRows | None,
+    rows: TableRows,
+    validation: TableRows | None,
     random_state: RandomState,
 ) -> DividedRows:
     """Fit an encoder to some rows of a large table, and return all rows, which it encodes.
@@ -108,8 +108,8 @@ def encode_large(
 
 
 def split_off(
-    settings: TableSettings, rows: CountedRows, random_state: RandomState
-) -> tuple[CountedRows, CountedRows]:
+    settings: TableSettings, rows: TableRows, random_state: RandomState
+) -> tuple[TableRows, TableRows]:
     """Return rows for training, and a fraction of all rows for validation."""
     if rows.links.groups is not None:
         check_groups(rows.links.groups)
@@ -136,7 +136,7 @@ def limit_width(encoder: TableEncoder, max_width: int, rows: int) -> None:
 
 
 def fit_to_sample(
-    encoder: TableEncoder, sample: CountedRows, *, are_classes: bool
+    encoder: TableEncoder, sample: TableRows, *, are_classes: bool
 ) -> Sequence[InputMeans]:
     """Fit an encoder to some rows; return the inputs that are mean targets."""
     target = target_of_encodings(sample.Y, are_classes=are_classes)
@@ -180,12 +180,12 @@ class TableSource(Source):
 
     def __init__(
         self,
-        rows: CountedRows,
+        rows: TableRows,
         encoder: TableEncoder,
         dtype: str,
         means: Sequence[WrittenMeans] = (),
     ) -> None:
-        self.table = rows.X if isinstance(rows.X, FileRows) else table_of(rows.X)
+        self.table = rows.X if isinstance(rows.X, FileTable) else table_of(rows.X)
         indices = rows.indices
         self.rows: numpy.ndarray = numpy.arange(rows.count) if indices is None else indices
         self.encoder = encoder

@@ -3,15 +3,14 @@
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy
 import pyarrow
 from pyarrow import types
 
 from xpnet.cli.table_model import TableModel
-from xpnet.data.cells.forms import LearnedForm
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.data.frames import Frame
 from xpnet.errors import DataFileError, InputError
@@ -19,47 +18,41 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import UnreadableWarning, read_table
 from xpnet.tabular.rows.coded_labels import CodedLabels
 from xpnet.tabular.rows.division import RowLinks
-from xpnet.tabular.rows.file_rows import FileRows
+from xpnet.tabular.rows.file_table import FilePiece, FileTable
 
 
 @dataclass(frozen=True)
-class TableRows:
-    """Some of the rows of a frame.
+class FileRows:
+    """Some of the rows of a data file.
 
-    features : names of columns; chosen : (rows of the frame,) bool, which of them
+    features : the columns that a model takes, which are read when they are needed
     y : (rows,) class indices, or numbers; classes : the labels, in their order; None for numbers
     weight : (rows,) of the rows, positive; None for equal ones; links : their groups or times
     factors : (rows,) the known factors of their means, or of the odds of the second of two classes,
         by exposures and offsets; of more classes (rows, classes) of their odds; None for none
-    forms : how columns are read, by their names
     target_format : of labels that are numbers in text; None for others
     shares : (rows, classes) soft labels, whose most probable classes are y; None for hard labels
     """
 
-    frame: Frame
-    features: list[str]
-    chosen: numpy.ndarray
+    features: FileTable
     y: numpy.ndarray
     classes: Any
     weight: numpy.ndarray | None = None
     factors: numpy.ndarray | None = None
     links: RowLinks = RowLinks()
-    forms: dict[str, LearnedForm] = field(default_factory=dict)
     target_format: NumberFormat | None = None
     shares: numpy.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
-    def take(self, selection: numpy.ndarray | slice) -> "TableRows":
+    def take(self, selection: numpy.ndarray | slice) -> "FileRows":
         """Return some of the rows, in their order. selection : (rows,) bool, indices, or a slice"""
         selected = numpy.zeros(len(self), bool)
         selected[selection] = True
-        chosen = self.chosen.copy()
-        chosen[self.chosen] = selected
         return replace(
             self,
-            chosen=chosen,
+            features=self.features.part(selected),
             y=self.y[selected],
             weight=None if self.weight is None else self.weight[selected],
             factors=None if self.factors is None else self.factors[selected],
@@ -67,7 +60,7 @@ class TableRows:
             shares=None if self.shares is None else self.shares[selected],
         )
 
-    def sample(self, maximum: int) -> "TableRows":
+    def sample(self, maximum: int) -> "FileRows":
         """Return about ``maximum`` rows, at even distances; all of fewer rows."""
         return self.take(self.sampled(maximum))
 
@@ -76,14 +69,9 @@ class TableRows:
         return numpy.arange(0, len(self), -(-len(self) // maximum))
 
     @property
-    def places(self) -> numpy.ndarray:
-        """Return the rows of the frame that these are: (rows,) int."""
-        return numpy.flatnonzero(self.chosen)
-
-    @property
-    def file_rows(self) -> FileRows:
-        """Return the table of the features, which is read when it is needed."""
-        return FileRows(self.frame, self.features, self.places, self.forms)
+    def frame(self) -> Frame:
+        """Return the file."""
+        return self.features.frame
 
     @property
     def labels(self) -> CodedLabels | numpy.ndarray:
@@ -128,20 +116,21 @@ class TableRows:
         unreadable : "error"; with "gap", a note on the gaps that such cells become
         """
         schema = self.frame.schema
+        forms = self.features.forms
         checked = [
             name
-            for name, learned in self.forms.items()
+            for name, learned in forms.items()
             if learned.form.kind != "category" and types.is_dictionary(schema.field(name).type)
         ]
-        forms = {place: self.forms[name].form for place, name in enumerate(checked)}
-        rows = replace(self, features=checked)
+        forms_of_checked = {place: forms[name].form for place, name in enumerate(checked)}
+        table = replace(self.features, names=checked)
         gaps: dict[str, list[UnreadableWarning]] = {}
-        for table, numbers, _ in rows.numbered_tables() if checked else ():
-            read = replace(table_of(table), row_numbers=numbers)
+        for piece in table.pieces(table.places) if checked else ():
+            read = replace(table_of(piece.table), row_numbers=piece.numbers)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 try:
-                    read_table(read, forms, unreadable)
+                    read_table(read, forms_of_checked, unreadable)
                 except InputError as error:
                     raise DataFileError(f"{self.frame.name}: {error}") from error
             for warning in caught:
@@ -153,10 +142,15 @@ class TableRows:
 
     def outputs_of(self, model: TableModel) -> numpy.ndarray:
         """Return the outputs of a model for all rows as one array."""
-        parts = self.numbered_tables()
-        return numpy.concatenate(
-            [model.outputs_of(part.table, self.forms, part.numbers, part.factors) for part in parts]
-        )
+        return numpy.concatenate([self.outputs_of_piece(model, piece) for piece in self.pieces()])
+
+    def outputs_of_piece(self, model: TableModel, piece: FilePiece) -> numpy.ndarray:
+        """Return the outputs of a model for some rows."""
+        factors = self.factors
+        if factors is not None:
+            places = piece.numbers - self.frame.first_row
+            factors = factors[numpy.searchsorted(self.features.places, places)]
+        return model.outputs_of(piece.table, self.features.forms, piece.numbers, factors)
 
     def count_unknowns(self, model: TableModel) -> dict[str, dict[str, int]]:
         """Return the columns with values unlike those of a model's training, and their numbers.
@@ -165,34 +159,18 @@ class TableRows:
         """
         counts: dict[str, Counter[str]] = {}
         for table in self.tables() if model.has_encoder and model.features else ():
-            for name, numbers in model.count_unknowns(table, self.forms).items():
+            for name, numbers in model.count_unknowns(table, self.features.forms).items():
                 counts.setdefault(name, Counter()).update(numbers)
         return {name: dict(numbers) for name, numbers in counts.items() if any(numbers.values())}
 
     def tables(self, blocks: Iterable[int] | None = None) -> Iterator[pyarrow.Table]:
         """Yield the rows, some thousand at a time. blocks : of the frame; None for all"""
-        return (rows.table for rows in self.numbered_tables(blocks))
+        return (piece.table for piece in self.pieces(blocks))
 
-    def numbered_tables(self, blocks: Iterable[int] | None = None) -> Iterator["NumberedRows"]:
+    def pieces(self, blocks: Iterable[int] | None = None) -> Iterator[FilePiece]:
         """Yield the rows with their numbers. blocks : of the frame; None for all"""
-        places = self.places
+        places = self.features.places
         if blocks is not None:
             block_of_row = numpy.searchsorted(self.frame.starts, places, side="right") - 1
             places = places[numpy.isin(block_of_row, list(blocks))]
-        for batch, own in self.file_rows.pieces(places):
-            table = pyarrow.Table.from_batches([batch])
-            factors = self.factors
-            if factors is not None:
-                factors = factors[numpy.searchsorted(self.places, own)]
-            yield NumberedRows(table, self.frame.first_row + own, factors)
-
-
-class NumberedRows(NamedTuple):
-    """Some rows of a file.
-
-    numbers : (rows,) int, as messages name them; factors : as of `TableRows`, or None
-    """
-
-    table: pyarrow.Table
-    numbers: numpy.ndarray
-    factors: numpy.ndarray | None = None
+        return self.features.pieces(places)

@@ -1,4 +1,4 @@
-"""The rows of a fit: those whose weight is not 0, with their targets, and how they are encoded."""
+"""Rows of a table with their targets, before they are encoded, and how they are encoded."""
 
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -18,25 +18,25 @@ from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.fitted import dense
 from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
 from xpnet.tabular.rows.division import UNLINKED, RowLinks, latest_rows
-from xpnet.tabular.rows.file_rows import FileRows
+from xpnet.tabular.rows.file_table import FileTable
 from xpnet.typing import ArrayLike, TableLike, Transformer
 
 
 @dataclass(frozen=True, eq=False)
-class CountedRows:
-    """The rows of a table whose weight is not 0, before they are encoded.
+class TableRows:
+    """Rows of a table with targets as networks learn them; no row has the weight 0.
 
     X : the whole table, as the user has passed it
     table_rows : number of rows of the whole table
-    indices : (rows,) places in the table of the rows that count; None for all
+    indices : (rows,) of these rows in the table; None for all
     Y : (rows,) class indices or (rows, outputs) numbers, as the loss takes them
     weight : (rows,) positive; None for equal ones
-    links : groups or times of the rows that count
+    links : groups or times of the rows
     offset : (rows, classes) numbers that are added to the logits; None for none
     precision : (rows,) of targets that are rates; None for equal ones
     """
 
-    X: TableLike | Table | FileRows
+    X: TableLike | Table | FileTable
     table_rows: int
     indices: numpy.ndarray | None
     Y: numpy.ndarray
@@ -45,7 +45,7 @@ class CountedRows:
     offset: numpy.ndarray | None = None
     precision: numpy.ndarray | None = None
 
-    def divided_by_time(self, share: float) -> tuple["CountedRows", "CountedRows"]:
+    def divided_by_time(self, share: float) -> tuple["TableRows", "TableRows"]:
         """Return the earlier rows, and about this share of the rows, the latest ones."""
         assert self.links.time is not None
         is_later = latest_rows(self.links.time, share)
@@ -56,11 +56,11 @@ class CountedRows:
         """Return the number of rows."""
         return len(self.Y)
 
-    def part(self, selection: numpy.ndarray) -> "CountedRows":
+    def part(self, selection: numpy.ndarray) -> "TableRows":
         """Return some of these rows. selection : (these rows,) bool"""
         return self.take(numpy.flatnonzero(selection))
 
-    def take(self, chosen: numpy.ndarray) -> "CountedRows":
+    def take(self, chosen: numpy.ndarray) -> "TableRows":
         """Return some of these rows. chosen : indices of them"""
         return replace(
             self,
@@ -83,12 +83,12 @@ class CountedRows:
         Y = numpy.hstack([labels, self.offset]).astype(X.dtype)
         return FitRows(X, Y, self.weight)
 
-    def with_forms(self, encoder: Transformer) -> "CountedRows":
+    def with_forms(self, encoder: Transformer) -> "TableRows":
         """Return the same rows, whose table knows how all of them are read.
 
         Rows that are divided later, such as the latest ones for validation, are read alike.
         """
-        if not isinstance(encoder, TableEncoder) or isinstance(self.X, FileRows):
+        if not isinstance(encoder, TableEncoder) or isinstance(self.X, FileTable):
             return self
         table = table_of(self.X)
         forms = encoder.learned_forms(replace(self, X=table).table_for(encoder))
@@ -99,7 +99,7 @@ class CountedRows:
 
         Raises ValueError for a table of another number of rows.
         """
-        if isinstance(self.X, FileRows):
+        if isinstance(self.X, FileTable):
             return self.X.whole() if self.indices is None else self.X.take(self.indices)
         table = table_of(self.X) if isinstance(encoder, TableEncoder) else self.X
         count = table.rows if isinstance(table, Table) else int(_num_samples(table))
@@ -160,7 +160,7 @@ def target_of_encodings(Y: numpy.ndarray, *, are_classes: bool) -> numpy.ndarray
 
 def fit_encoder(
     encoder: Transformer,
-    rows: CountedRows,
+    rows: TableRows,
     dtype: str,
     *,
     has_classes: bool,
@@ -188,13 +188,13 @@ def fit_encoder(
     return DividedRows(labeled(dense(encoded, encoder, dtype), rows), None)
 
 
-def encode_rows(encoder: Transformer, rows: CountedRows, dtype: str) -> FitRows:
+def encode_rows(encoder: Transformer, rows: TableRows, dtype: str) -> FitRows:
     """Return rows that a fitted encoder encodes, with their targets and weights."""
     encoded = encoder.transform(rows.table_for(encoder))
     return labeled(dense(encoded, encoder, dtype), rows)
 
 
-def labeled(X: numpy.ndarray, rows: CountedRows) -> FitRows:
+def labeled(X: numpy.ndarray, rows: TableRows) -> FitRows:
     """Return encoded rows with their targets and weights. Raises ValueError for other numbers of
     rows.
     """

@@ -1,7 +1,8 @@
-"""Rows of a data file, which are read some thousand at a time."""
+"""A table in a data file, which is read some thousand rows at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy
@@ -17,25 +18,37 @@ if TYPE_CHECKING:
 
 
 class FilePiece(NamedTuple):
-    """Some consecutive rows of a file's table. places : (rows,) int, in the file"""
+    """Some consecutive rows of a file's table. numbers : (rows,) int, as messages name them"""
 
     batch: "pyarrow.RecordBatch"
-    places: numpy.ndarray
+    numbers: numpy.ndarray
+
+    @property
+    def table(self) -> "pyarrow.Table":
+        """Return the rows as a table."""
+        import pyarrow
+
+        return pyarrow.Table.from_batches([self.batch])
 
 
 @dataclass(frozen=True, eq=False)
-class FileRows:
-    """The table that some rows of a data file are, which `Tabular.fit` takes like a frame.
+class FileTable:
+    """Some of the rows and columns of a data file, which `Tabular.fit` takes like a frame.
 
     frame : the file; names : of the columns
-    places : (rows,) int, the rows of the file, rising
+    chosen : (rows of the file,) bool, which of them
     forms : how columns are read, by their names, as all rows of the file show it
     """
 
     frame: "Frame"
     names: Sequence[str]
-    places: numpy.ndarray
+    chosen: numpy.ndarray
     forms: "Mapping[str, LearnedForm]"
+
+    @cached_property
+    def places(self) -> numpy.ndarray:
+        """Return the rows of the file that these are: (rows,) int, rising."""
+        return numpy.flatnonzero(self.chosen)
 
     @property
     def rows(self) -> int:
@@ -46,6 +59,12 @@ class FileRows:
     def columns(self) -> Sequence[str]:
         """Return the names of the columns."""
         return self.names
+
+    def part(self, is_taken: numpy.ndarray) -> "FileTable":
+        """Return some of the rows, which are not read yet. is_taken : (rows,) bool"""
+        chosen = self.chosen.copy()
+        chosen[self.chosen] = is_taken
+        return replace(self, chosen=chosen)
 
     def whole(self) -> Table:
         """Return all rows as one table."""
@@ -62,14 +81,14 @@ class FileRows:
         """
         pieces: list[FilePiece] = []
         missing = size
-        for batch, places in self.pieces(self.places[rows]):
+        for batch, numbers in self.pieces(self.places[rows]):
             first = 0
-            while first < len(places):
+            while first < len(numbers):
                 part = slice(first, first + missing)
-                piece = FilePiece(batch.slice(first, missing), places[part])
+                piece = FilePiece(batch.slice(first, missing), numbers[part])
                 pieces.append(piece)
-                first += len(piece.places)
-                missing -= len(piece.places)
+                first += len(piece.numbers)
+                missing -= len(piece.numbers)
                 if not missing:
                     yield self._table(pieces)
                     pieces, missing = [], size
@@ -86,7 +105,8 @@ class FileRows:
             for batch in self.frame.batches(block, self.names) if len(last) else ():
                 own = _between(places, first, first + len(batch))
                 if len(own):
-                    yield FilePiece(batch.take(pyarrow.array(own - first)), own)
+                    taken = batch.take(pyarrow.array(own - first))
+                    yield FilePiece(taken, own + self.frame.first_row)
                 first += len(batch)
                 if first > last[0]:
                     break
@@ -96,7 +116,7 @@ class FileRows:
         import pyarrow
 
         batches = [piece.batch for piece in pieces]
-        numbers = numpy.concatenate([piece.places for piece in pieces]) + self.frame.first_row
+        numbers = numpy.concatenate([piece.numbers for piece in pieces])
         table = table_of(pyarrow.Table.from_batches(batches).unify_dictionaries())
         return replace(table, forms=self.forms, row_numbers=numbers)
 
