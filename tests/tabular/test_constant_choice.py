@@ -17,9 +17,9 @@ from xpnet.tabular.rows.constant import (
     has_related_number,
 )
 from xpnet.tabular.rows.constant_choice import ConstantChoice, ValidatedNetwork
-from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.held_parts import losses_of_rows
+from xpnet.tabular.rows.table_split import FitRows, TableSplit
 from xpnet.training import LabeledRows
 
 ROWS = 12
@@ -252,7 +252,7 @@ def random_case(seed: int) -> Case:
                 fold, predicted if is_known else None, parts if is_known or seed % 5 else None
             )
         )
-    divided = DividedRows(FitRows(numpy.zeros((count, 1)), Y, weight), divisions)
+    divided = TableSplit(FitRows(numpy.zeros((count, 1)), Y, weight), divisions)
     spec = spec_of("softmax_cross_entropy" if of_labels else "squared_error", outputs)
     choice = ConstantChoice(
         Constants(divided, spec),
@@ -359,7 +359,7 @@ def test_random_cases_choose_both_ways() -> None:
 def test_predictions_of_the_constant_itself_do_not_lose_to_it() -> None:
     Y = numpy.arange(8.0)[:, None]
     everywhere = numpy.arange(8)
-    divided = DividedRows(FitRows(numpy.zeros((8, 1)), Y), [Fold(everywhere, everywhere)])
+    divided = TableSplit(FitRows(numpy.zeros((8, 1)), Y), [Fold(everywhere, everywhere)])
     network = ValidatedNetwork(0, numpy.full((8, 1), 3.5), everywhere % 2)
     choice = ConstantChoice(Constants(divided, NUMBER), [network], {0}, True, True)
     assert choice.beaten == [False]
@@ -370,7 +370,7 @@ def test_the_constant_of_rows_that_are_no_folds() -> None:
     Y = numpy.array([[1.0, 10.0], [3.0, 20.0], [8.0, 30.0]])
     weight = numpy.array([1.0, 1.0, 2.0])
     later = FitRows(numpy.zeros((2, 1)), numpy.array([[5.0, 20.0], [7.0, 22.5]]))
-    divided = DividedRows(FitRows(numpy.zeros((3, 1)), Y, weight), later)
+    divided = TableSplit(FitRows(numpy.zeros((3, 1)), Y, weight), later)
     spec = spec_of("squared_error", 2)
     constants = Constants(divided, spec)
     numpy.testing.assert_allclose(constants.of_all_rows, [5.0, 22.5])
@@ -380,5 +380,5 @@ def test_the_constant_of_rows_that_are_no_folds() -> None:
     numpy.testing.assert_allclose(gains, [2.5**2 / 2, (2**2 - 1) / 2])
     numpy.testing.assert_array_equal(weights, [1.0, 1.0])
     weighted = FitRows(later.X, later.Y, numpy.array([0.5, 3.0]))
-    of_weighted = Constants(DividedRows(divided.rows, weighted), spec)
+    of_weighted = Constants(TableSplit(divided.rows, weighted), spec)
     numpy.testing.assert_array_equal(of_weighted.gains(0, later.Y)[1], [0.5, 3.0])

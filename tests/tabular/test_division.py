@@ -47,14 +47,14 @@ def divisions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[numpy.ndarray, nump
 def calibrated(monkeypatch: pytest.MonkeyPatch) -> list[numpy.ndarray]:
     """Record the targets of the rows that intervals and temperatures are computed from."""
     recorded = []
-    predicted_rows = base.predicted_rows
+    predict = base.predict_validation_rows
 
     def record(*args: Any) -> Any:
-        rows = predicted_rows(*args)
+        rows = predict(*args)
         recorded.append(rows.Y)
         return rows
 
-    monkeypatch.setattr(base, "predicted_rows", record)
+    monkeypatch.setattr(base, "predict_validation_rows", record)
     return recorded
 
 

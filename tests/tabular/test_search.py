@@ -15,7 +15,7 @@ import xpnet
 from xpnet import TabularClassifier, TabularRegressor
 from xpnet.optimizers import AdamW
 from xpnet.tabular.ensemble import ensemble, network_training, recipe
-from xpnet.tabular.ensemble.blending import PredictedRows, best_together
+from xpnet.tabular.ensemble.blending import ValidationPredictions, best_together
 from xpnet.tabular.ensemble.ensemble import Ensemble
 from xpnet.tabular.ensemble.linear.baseline import sums_of_inputs
 from xpnet.tabular.ensemble.network_training import NetworkTraining
@@ -27,7 +27,7 @@ from xpnet.tabular.ensemble.search import (
     usable_settings,
 )
 from xpnet.tabular.quality import QUALITIES, Rung
-from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
+from xpnet.tabular.rows.table_split import FitRows, TableSplit
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import Callback
 
@@ -71,13 +71,13 @@ def encoded(model: Any) -> tuple[Any, FitRows, recipe.Recipe]:
     made = recipe.make_recipe(
         settings,
         encoder,
-        DividedRows(rows, None),
+        TableSplit(rows, None),
         outputs=outputs,
         networks=1,
         started=0.0,
         watch=None,
     )
-    scales = FoldScales(settings, encoder.encodings_, DividedRows(rows, None), 2, 1)
+    scales = FoldScales(settings, encoder.encodings_, TableSplit(rows, None), 2, 1)
     return encoder, rows, recipe.with_scales(made, scales.of_fold(0))
 
 
@@ -217,7 +217,7 @@ def test_predictions_are_chosen_that_are_best_together() -> None:
     error, noise = rng.normal(size=(50, 1)), rng.normal(size=(50, 1))
     outputs = [Y + error, Y - 0.9 * error, Y + 3 * noise, Y + 0.8 * error + noise]
     weight = rng.uniform(0.5, 2, 50)
-    predicted = [PredictedRows(one, Y, weight) for one in outputs]
+    predicted = [ValidationPredictions(one, Y, weight) for one in outputs]
     subsets = [list(c) for n in range(1, 5) for c in combinations(range(4), n)]
 
     def loss(subset: list[int]) -> float:
@@ -228,7 +228,7 @@ def test_predictions_are_chosen_that_are_best_together() -> None:
     assert best_together(predicted[:1]) == [0]
     for rise, chosen in ((0.009, [0, 1]), (0.011, [0])):
         close = [Y + 1.0, Y + 1.0 + 2 * (numpy.sqrt(1 + rise) - 1)]  # the mean has a loss 1 + rise
-        assert best_together([PredictedRows(one, Y, None) for one in close]) == chosen
+        assert best_together([ValidationPredictions(one, Y, None) for one in close]) == chosen
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

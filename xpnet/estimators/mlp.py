@@ -87,7 +87,7 @@ class MLP(NetworkOutputs, Convertible, EstimatorParameters):
     feature_names_in_ : numpy.ndarray of str
         Their names, where X was a data frame.
     backend_, device_, dtype_ : str
-        Where the network lives, and its precision.
+        Where the network lives, and its dtype.
     why_ : str
         Which backend and which training step run, and why.
     """

@@ -133,7 +133,7 @@ class EstimatorParameters(BaseEstimator):
     backend : str, Backend or None, default None
         What computes; None computes where the arrays of ``fit`` live.
     dtype : {"float32", "float64"} or None, default None
-        In which precision to compute; None takes that of the data.
+        The dtype of parameters and results; None takes that of the data.
     checkpoint : str, Path or None, default None
         A folder. A fit that was killed goes on when ``fit`` is called again with the same data and
         parameters, to the bits it would have had. Fits with other data or parameters may share the

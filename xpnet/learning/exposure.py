@@ -97,15 +97,16 @@ class Rates(NamedTuple):
     """Targets per unit of exposure.
 
     y : (rows,) or (rows, out) targets divided by the known factors
-    weight : (rows,) of these targets, those of the rows times the precisions; None for equal ones
-    precision : (rows,) numbers to which the variances of these targets are in inverse proportion,
+    weight : (rows,) of these targets, those of the rows times the inverse variances; None for equal
+        ones
+    inverse_variance : (rows,) in inverse proportion to the variances of these targets,
         exposures to the power of 2 - p; None for equal ones. (McCullagh, Nelder, Generalized Linear
         Models, 1989, section 2.2.)
     """
 
     y: TargetsLike | None
     weight: ArrayLike | None
-    precision: numpy.ndarray | None = None
+    inverse_variance: numpy.ndarray | None = None
 
 
 def rates_of(
@@ -124,11 +125,11 @@ def rates_of(
     rates = y / factors.reshape(-1, *[1] * (y.ndim - 1))
     if loss.power == 2:
         return Rates(rates, weight)
-    precision = factors ** (2 - loss.power)
+    inverse_variance = factors ** (2 - loss.power)
     if weight is None:
-        return Rates(rates, precision, precision)
+        return Rates(rates, inverse_variance, inverse_variance)
     of_rows = check_weights(to_host(weight), len(y), weight_name)
-    return Rates(rates, of_rows * precision, precision)
+    return Rates(rates, of_rows * inverse_variance, inverse_variance)
 
 
 def numbers_of_rows(

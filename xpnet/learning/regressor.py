@@ -52,14 +52,16 @@ class LossRegressor(LossParameters, RegressorMixin, Generic[Rows]):
         return self._per_exposure(rows, exposures), self._per_exposure(own, exposures_val)
 
     def _per_exposure(self, rows: InputRows, exposures: Exposures) -> InputRows:
-        """Return rows whose targets are rates, with the weights and precisions of these."""
+        """Return rows whose targets are rates, with their weights and inverse variances."""
         if exposures.is_empty or rows.y is None:
             return rows
         loss = self._numeric_loss()
         y = self._checked_targets(rows.y, f"y{exposures.ending}")
         factors = exposures.factors(len(y), loss)
         rates = rates_of(y, rows.weight, factors, loss, f"sample_weight{exposures.ending}")
-        return rows._replace(y=rates.y, weight=rates.weight, precision=rates.precision)
+        return rows._replace(
+            y=rates.y, weight=rates.weight, inverse_variance=rates.inverse_variance
+        )
 
     def score(  # type: ignore[override]  # scikit-learn's stub has arrays
         self,

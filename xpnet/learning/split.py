@@ -27,14 +27,14 @@ class InputRows(NamedTuple):
     y : (rows,) or (rows, out), of any library; of opened rows on the host
     weight : (rows,), like y
     offset : (rows,) or (rows, classes), numbers that are added to the logits
-    precision : (rows,) of targets that are rates, as `xpnet.learning.exposure.Rates` has them
+    inverse_variance : (rows,) of targets that are rates, that of `xpnet.learning.exposure.Rates`
     """
 
     X: Any
     y: Any
     weight: Any = None
     offset: ArrayLike | None = None
-    precision: numpy.ndarray | None = None
+    inverse_variance: numpy.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,12 @@ from xpnet.learning.weights import nonzero_rows
 from xpnet.models.inputs import check_no_loader, like_rows
 from xpnet.tabular.columns.reading import ReadingRules
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
-from xpnet.tabular.ensemble.predicted_rows import PredictedRows, note_of_few_rows, predicted_rows
 from xpnet.tabular.ensemble.recipe import Watch
+from xpnet.tabular.ensemble.validation_predictions import (
+    ValidationPredictions,
+    note_of_few_rows,
+    predict_validation_rows,
+)
 from xpnet.tabular.ensemble.watching import Callbacks, Watching
 from xpnet.tabular.fit import BegunFit, TableFit, prepare_fit
 from xpnet.tabular.fitted import FittedTable
@@ -226,7 +230,7 @@ class Tabular(Refinable):
         return self
 
     def _whole_record(
-        self, fit: TableFit, trained: TrainedNetworks, predicted: PredictedRows | None
+        self, fit: TableFit, trained: TrainedNetworks, predicted: ValidationPredictions | None
     ) -> FittedTable:
         """Return the fitted record, with importances and the errors on validation rows.
 
@@ -239,7 +243,7 @@ class Tabular(Refinable):
             rows=divided.rows.count,
             validation_loss=trained.validation_loss,
         )
-        predicted = predicted or predicted_rows(fitted, trained, divided)
+        predicted = predicted or predict_validation_rows(fitted, trained, divided)
         few = note_of_few_rows(len(predicted.outputs))
         notes = [*divided.notes, *filter(None, [trained.note, few])]
         fitted = replace(fitted, notes=notes)

@@ -41,7 +41,7 @@ from xpnet.tabular.base import Tabular
 from xpnet.tabular.columns.records import enumerated
 from xpnet.tabular.ensemble.calibration import best_temperature, best_threshold
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
-from xpnet.tabular.ensemble.predicted_rows import PredictedRows
+from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions
 from xpnet.tabular.ensemble.watching import Callbacks
 from xpnet.tabular.fitted import FittedClassifier
 from xpnet.tabular.parameters import TabularParameters
@@ -392,14 +392,18 @@ class TabularClassifier(ClassifierMixin, Tabular):
             choice=self.ordered_prediction if coding.are_ordered else None,
         )
 
-    def _calibrated(self, fitted: FittedClassifier, validation: PredictedRows) -> FittedClassifier:
+    def _calibrated(
+        self, fitted: FittedClassifier, validation: ValidationPredictions
+    ) -> FittedClassifier:
         has_temperature = self.calibration is not None and not fitted.is_constant
         if has_temperature and len(validation.outputs):
             temperature = best_temperature(validation.outputs, validation.Y, validation.weight)
             fitted = replace(fitted, temperature=temperature)
         return replace(fitted, threshold=self._threshold(fitted, validation))
 
-    def _threshold(self, fitted: FittedClassifier, validation: PredictedRows) -> float | None:
+    def _threshold(
+        self, fitted: FittedClassifier, validation: ValidationPredictions
+    ) -> float | None:
         """Return the threshold of a fit; a score is maximised on validation rows."""
         if not isinstance(self.threshold, str):
             return None if self.threshold is None else float(self.threshold)

@@ -12,11 +12,11 @@ from xpnet.errors import warn_user
 from xpnet.tabular.ensemble.best_epoch import still_falls
 from xpnet.tabular.ensemble.cross_fit import CrossFit, needs_cross_fit
 from xpnet.tabular.ensemble.ensemble import Ensemble, TrainedNetworks
-from xpnet.tabular.ensemble.predicted_rows import PredictedRows
 from xpnet.tabular.ensemble.recipe import Recipe, make_recipe
 from xpnet.tabular.ensemble.search import make_ensemble
+from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions
 from xpnet.tabular.ensemble.watching import Watching
-from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.tabular.rows.target_coding import TargetCoding
 from xpnet.tabular.settings import TableSettings
 from xpnet.typing import Transformer
@@ -47,18 +47,18 @@ class TableFit:
     settings: TableSettings
     encoder: Transformer
     coding: TargetCoding
-    divided: DividedRows
+    divided: TableSplit
     recipe: Recipe
     ensemble: Ensemble
     minimum: int
     is_cross_fitted: bool
 
-    def train(self) -> PredictedRows | None:
+    def train(self) -> ValidationPredictions | None:
         """Train the networks; return the validation rows that networks of their own predict."""
         self.ensemble.train(self.minimum)
         if not self.is_cross_fitted:
             return None
-        return CrossFit(self.ensemble, self.divided).predicted_rows()
+        return CrossFit(self.ensemble, self.divided).predictions()
 
     def warn_of_unfinished_trainings(self, trained: TrainedNetworks) -> None:
         """Warn of validation losses that still fell at a limit that the user has not set."""
@@ -91,7 +91,7 @@ def prepare_fit(
     settings: TableSettings,
     encoder: Transformer,
     coding: TargetCoding,
-    divided: DividedRows,
+    divided: TableSplit,
     start: BegunFit,
 ) -> TableFit:
     """Plan the networks of a fit."""
@@ -125,7 +125,7 @@ def prepare_fit(
     return TableFit(settings, encoder, coding, divided, recipe, ensemble, minimum, is_cross_fitted)
 
 
-def may_change(divided: DividedRows, recipe: Recipe, networks: int) -> bool:
+def may_change(divided: TableSplit, recipe: Recipe, networks: int) -> bool:
     """Return whether one network trains, once, on rows that belong to the fit."""
     has_folds = isinstance(divided.validation, Sequence)
     return divided.are_own and networks == 1 and not (recipe.refit and has_folds)

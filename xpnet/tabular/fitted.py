@@ -325,18 +325,18 @@ class FittedRegressor(FittedTable):
         targets: numpy.ndarray,
         weight: numpy.ndarray | None,
         groups: numpy.ndarray | None,
-        precision: numpy.ndarray | None,
+        inverse_variance: numpy.ndarray | None,
     ) -> "FittedRegressor":
         """Return the same fit with the residuals of validation rows, of rates for exposures of 1.
 
         outputs : (rows, outputs) of networks that were not trained on these rows; targets : (rows,
-        outputs), scaled; precision : (rows,) of targets that are rates, None for equal ones
+        outputs), scaled; inverse_variance : (rows,) of targets that are rates, None for equal ones
         """
         predictions = self.in_range(self.in_units(outputs))
         residuals = (self.in_units(targets) - predictions) / self.spread(predictions)
-        if precision is not None:
-            residuals = residuals * numpy.sqrt(precision)[:, None]
-            weight = weights_of_rows(weight, precision)
+        if inverse_variance is not None:
+            residuals = residuals * numpy.sqrt(inverse_variance)[:, None]
+            weight = weights_of_rows(weight, inverse_variance)
         return replace(
             self,
             residuals=numpy.asarray(residuals, numpy.float64),
@@ -407,12 +407,15 @@ def mean_of(outputs: Sequence[numpy.ndarray]) -> numpy.ndarray:
     return reduce(numpy.add, outputs) / outputs[0].dtype.type(len(outputs))
 
 
-def weights_of_rows(weight: numpy.ndarray | None, precision: numpy.ndarray) -> numpy.ndarray | None:
+def weights_of_rows(
+    weight: numpy.ndarray | None, inverse_variance: numpy.ndarray
+) -> numpy.ndarray | None:
     """Return the weights that rows had before their targets became rates; None for equal ones.
 
-    weight : (rows,) of rates, float32 in most trainings, None for equal ones; precision : (rows,)
+    weight : (rows,) of rates, float32 in most trainings, None for equal ones
+    inverse_variance : (rows,) of these rates
     """
-    weights = (1.0 if weight is None else weight) / precision
+    weights = (1.0 if weight is None else weight) / inverse_variance
     lowest = weights.min(initial=numpy.inf)
     return None if (weights <= lowest * (1 + WEIGHT_ROUNDING)).all() else weights
 

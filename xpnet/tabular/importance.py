@@ -18,7 +18,7 @@ from xpnet.ops.offsets import labels_and_offsets
 from xpnet.steps.reference import ReferenceStep
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
-from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.training import LabeledRows
 
 MAX_ROWS = 1000
@@ -227,7 +227,7 @@ def _usual(errors: numpy.ndarray) -> float:
 
 
 def importances_of(
-    encoder: object, trained: TrainedNetworks, divided: DividedRows, time_limit: float | None
+    encoder: object, trained: TrainedNetworks, divided: TableSplit, time_limit: float | None
 ) -> Importances | None:
     """Return the importances of a fit, which are computed later; None where rows are missing.
 

@@ -163,7 +163,7 @@ class TabularParameters(BaseEstimator):
     backend : str, Backend or None, default None
         The backend that computes; None for the best one for NumPy's arrays.
     dtype : {"float32", "float64"}, default "float32"
-        The precision of parameters and results.
+        The dtype of parameters and results.
     precision : {"auto", "float32"}, default "auto"
         The precision of matrix products. With ``"auto"`` a classifier's training rounds their
         factors to bfloat16 on processors where that takes less time, unless the backend,

@@ -55,9 +55,9 @@ class PreparesRows(FittedAttributes, TabularParameters):
         Y = coding.encode(select(rows.y, indices), f"y{ending}")
         weight = self._with_class_weights(coding, Y, select(weight, indices))
         offset = select(self._checked_offsets(coding, rows.offset, count, ending), indices)
-        precision = select(rows.precision, indices)
+        inverse_variance = select(rows.inverse_variance, indices)
         links = links.take(indices)
-        table_rows = TableRows(rows.X, count, indices, Y, weight, links, offset, precision)
+        table_rows = TableRows(rows.X, count, indices, Y, weight, links, offset, inverse_variance)
         remaining = nonzero_rows(weight)  # Classes may have weight 0, too.
         if remaining is not None:
             table_rows = table_rows.take(remaining)

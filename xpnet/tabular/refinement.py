@@ -13,20 +13,23 @@ from xpnet.learning.split import InputRows
 from xpnet.models.inputs import require
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
-from xpnet.tabular.ensemble.predicted_rows import PredictedRows, predicted_rows
 from xpnet.tabular.ensemble.refined_networks import (
     RefinedNetwork,
     RefinementSettings,
     refine_networks,
 )
+from xpnet.tabular.ensemble.validation_predictions import (
+    ValidationPredictions,
+    predict_validation_rows,
+)
 from xpnet.tabular.fitted import FittedTable
 from xpnet.tabular.importance import importances_of
 from xpnet.tabular.preparation import PreparesRows, passed_targets
 from xpnet.tabular.rows.coded_labels import CheckedTargets
-from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import links_of
 from xpnet.tabular.rows.encode_and_divide import encode_and_divide_new
 from xpnet.tabular.rows.table_rows import with_forms_of
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.tabular.rows.target_coding import TargetCoding
 from xpnet.typing import ArrayLike, TableLike, TargetsLike
 
@@ -64,7 +67,7 @@ class Refinable(PreparesRows):
         """Return the coding of the targets of a fit for new targets, and the record with it."""
 
     @abstractmethod
-    def _calibrated(self, fitted: Any, validation: PredictedRows) -> FittedTable:
+    def _calibrated(self, fitted: Any, validation: ValidationPredictions) -> FittedTable:
         """Return the fitted record, completed by the errors on validation rows."""
 
     def refine(
@@ -208,7 +211,7 @@ class Refinable(PreparesRows):
         return refinement
 
     def _refined_record(
-        self, fitted: FittedTable, trained: TrainedNetworks, divided: DividedRows
+        self, fitted: FittedTable, trained: TrainedNetworks, divided: TableSplit
     ) -> FittedTable:
         """Return the record with refined networks, and what their validation rows say."""
         record = replace(
@@ -217,7 +220,7 @@ class Refinable(PreparesRows):
             importances=importances_of(fitted.encoder, trained, divided, self.time_limit),
             rows=None if fitted.rows is None else fitted.rows + divided.rows.count,
         )
-        validation = predicted_rows(record, trained, divided)
+        validation = predict_validation_rows(record, trained, divided)
         if len(validation.outputs) < MIN_CALIBRATION_ROWS:
             return record
         return self._calibrated(record, validation)

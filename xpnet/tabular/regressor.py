@@ -23,7 +23,7 @@ from xpnet.learning.split import InputRows
 from xpnet.models.inputs import like_rows, require, to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
-from xpnet.tabular.ensemble.predicted_rows import PredictedRows
+from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions
 from xpnet.tabular.ensemble.watching import Callbacks
 from xpnet.tabular.fitted import FittedRegressor, row_count
 from xpnet.tabular.parameters import TabularParameters
@@ -157,13 +157,15 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
             residual_weights=None,
         )
 
-    def _calibrated(self, fitted: FittedRegressor, validation: PredictedRows) -> FittedRegressor:
+    def _calibrated(
+        self, fitted: FittedRegressor, validation: ValidationPredictions
+    ) -> FittedRegressor:
         return fitted.with_residuals(
             validation.outputs,
             validation.Y,
             validation.weight,
             validation.groups,
-            validation.precision,
+            validation.inverse_variance,
         )
 
     @documented_as(Tabular.fit)

@@ -8,7 +8,8 @@
 ``linear``            trees and linear models, which become parts of networks or predict alone
 ``search``            settings in which networks differ, and the search for the best of them
 ``blending``          the settings whose networks predict validation rows best together
-``predicted_rows``    validation rows, predicted by networks that were not trained on them
+``validation_predictions``
+                      predictions of validation rows by networks that did not train on them
 ``cross_fit``         the same by networks of their own, of rows of few groups
 ``calibration``       intervals, temperatures and thresholds from these predictions
 ``balance``           the level of a trained network: totals of means, shares of ordered classes

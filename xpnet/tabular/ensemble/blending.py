@@ -7,9 +7,9 @@ import numpy
 from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.learning.scores import log_losses
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
-from xpnet.tabular.ensemble.predicted_rows import PredictedRows, rows_of_folds
+from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions, predict_folds
 from xpnet.tabular.fitted import mean_of
-from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.training import LabeledRows
 
 MAX_RISE = 0.01
@@ -17,7 +17,7 @@ MAX_RISE = 0.01
 show that more networks vary less."""
 
 
-def best_blend(trained: TrainedNetworks, divided: DividedRows) -> TrainedNetworks:
+def best_blend(trained: TrainedNetworks, divided: TableSplit) -> TrainedNetworks:
     """Return the networks of the settings whose mean predicts the validation rows best.
 
     Losses other than that of classes and squared errors keep all settings.
@@ -27,13 +27,15 @@ def best_blend(trained: TrainedNetworks, divided: DividedRows) -> TrainedNetwork
     if not has_classes and loss != "squared_error":
         return trained
     settings = trained.settings
-    predicted = [_rows_of_setting(trained.of_settings([setting]), divided) for setting in settings]
+    predicted = [
+        _predictions_of_setting(trained.of_settings([setting]), divided) for setting in settings
+    ]
     chosen = best_together(predicted, are_classes=has_classes)
     return trained.of_settings([settings[k] for k in chosen])
 
 
 def best_together(
-    predicted: Sequence[PredictedRows], *, are_classes: bool | None = None
+    predicted: Sequence[ValidationPredictions], *, are_classes: bool | None = None
 ) -> list[int]:
     """Return the indices of the predictions whose mean has the lowest loss, chosen one by one.
 
@@ -61,18 +63,18 @@ def best_together(
     return chosen
 
 
-def _rows_of_setting(trained: TrainedNetworks, divided: DividedRows) -> PredictedRows:
+def _predictions_of_setting(trained: TrainedNetworks, divided: TableSplit) -> ValidationPredictions:
     """Return the predictions of the validation rows by the networks of one setting."""
     validation = divided.validation
     if not isinstance(validation, LabeledRows):
-        return rows_of_folds(trained, divided)
+        return predict_folds(trained, divided)
     backend = trained.validated[0].backend
     X = backend.asarray(validation.X)
     outputs = [backend.to_numpy(network.predict(X)) for network in trained.validated]
-    return PredictedRows(mean_of(outputs), validation.Y, validation.weight)
+    return ValidationPredictions(mean_of(outputs), validation.Y, validation.weight)
 
 
-def _loss_of_mean(predicted: Sequence[PredictedRows], are_classes: bool | None) -> float:
+def _loss_of_mean(predicted: Sequence[ValidationPredictions], are_classes: bool | None) -> float:
     """Return the loss of the mean of several predictions of the same rows."""
     rows = predicted[0]
     outputs = numpy.stack([prediction.outputs for prediction in predicted])

@@ -29,13 +29,12 @@ from xpnet.tabular.ensemble.network_training import (
     new_network,
     training_targets,
 )
-from xpnet.tabular.ensemble.predicted_rows import PredictedRows
 from xpnet.tabular.ensemble.recipe import LARGE_ROWS, Recipe
 from xpnet.tabular.ensemble.refit import LastMean
-from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.network_splits import rows_on_host
-from xpnet.tabular.rows.table_rows import select
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows, TimeLimit
 
@@ -56,7 +55,7 @@ class Choices(NamedTuple):
     penalty: float
 
 
-def needs_cross_fit(settings: TableSettings, divided: DividedRows) -> bool:
+def needs_cross_fit(settings: TableSettings, divided: TableSplit) -> bool:
     """Return whether intervals must come from networks of their own: for numbers in few groups."""
     folds = divided.folds
     if settings.task != "regression" or not folds:
@@ -75,14 +74,14 @@ class CrossFit:
     """
 
     ensemble: Ensemble
-    divided: DividedRows
+    divided: TableSplit
 
     @property
     def folds(self) -> Sequence[Fold]:
         """Return the folds of the fit, also those whose validation rows no network has."""
         return self.divided.folds
 
-    def predicted_rows(self) -> PredictedRows | None:
+    def predictions(self) -> ValidationPredictions | None:
         """Return the predictions of all rows, fold by fold.
 
         None where the time of the fit is over before the last fold, and where a loss was not
@@ -96,16 +95,7 @@ class CrossFit:
         predictions = numpy.concatenate(outputs)
         if not numpy.isfinite(predictions).all():
             return None
-        order = numpy.concatenate([fold.validation for fold in self.folds])
-        groups = numpy.concatenate([fold.groups for fold in self.folds if fold.groups is not None])
-        rows = self.divided.rows
-        return PredictedRows(
-            predictions,
-            rows.Y[order],
-            select(rows.weight, order),
-            groups,
-            select(rows.precision, order),
-        )
+        return ValidationPredictions.of_folds(predictions, self.divided.rows, self.folds)
 
     def _outputs_of_fold(self, number: int) -> numpy.ndarray:
         """Return the outputs for the rows of a fold: (rows, outputs)."""

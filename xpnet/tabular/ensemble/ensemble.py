@@ -32,10 +32,10 @@ from xpnet.tabular.ensemble.network_training import (
 from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.rows.constant import Constants
 from xpnet.tabular.rows.constant_choice import ConstantChoice, ValidatedNetwork
-from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.held_parts import HeldParts, held_parts_of
 from xpnet.tabular.rows.network_splits import NetworkSplits
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.training import Callback, LabeledRows, Training
 
 WAKE_SECONDS = 0.1
@@ -182,13 +182,13 @@ class Ensemble:
         self,
         recipe: Recipe,
         recipes: RecipesOfNetworks,
-        divided: DividedRows,
+        divided: TableSplit,
         plans: Sequence[PlannedNetwork],
         jobs: int,
     ) -> None:
         self.recipe: Recipe = recipe
         self.recipes: RecipesOfNetworks = recipes
-        self.divided: DividedRows = divided
+        self.divided: TableSplit = divided
         self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
         backend = choose(backend=recipe.backend).backend
         self.splits: NetworkSplits = NetworkSplits(divided, backend)

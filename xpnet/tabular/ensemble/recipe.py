@@ -30,9 +30,9 @@ from xpnet.tabular.ensemble.linear.baseline import (
 )
 from xpnet.tabular.quality import Quality
 from xpnet.tabular.rows.constant import has_related_number
-from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.held_parts import MAX_ROWS as MAX_HELD_ROWS
+from xpnet.tabular.rows.table_split import FitRows, TableSplit
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows, TrainingState
 from xpnet.training.callbacks import CallbackLike
@@ -150,7 +150,7 @@ class Recipe:
 def make_recipe(
     settings: TableSettings,
     encoder: Any,
-    divided: DividedRows,
+    divided: TableSplit,
     *,
     outputs: int,
     networks: int,
@@ -229,7 +229,7 @@ def may_ask_for_relations(spec: NetworkSpec, rows: LabeledRows) -> bool:
 
 
 def noise_folds(
-    divided: DividedRows, spec: NetworkSpec, encodings: Sequence[Encoding]
+    divided: TableSplit, spec: NetworkSpec, encodings: Sequence[Encoding]
 ) -> frozenset[int]:
     """Return the folds in whose training rows no input is related to the target.
 
@@ -386,7 +386,7 @@ class FoldScales:
         self,
         settings: TableSettings,
         encodings: Sequence[Encoding],
-        divided: DividedRows,
+        divided: TableSplit,
         outputs: int,
         folds: int,
     ) -> None:

@@ -12,9 +12,9 @@ from xpnet.optimizers import Constant
 from xpnet.tabular.ensemble.best_epoch import BestEpoch, Patience
 from xpnet.tabular.ensemble.network_training import smoothed_targets
 from xpnet.tabular.ensemble.refit import fit_in_memory
-from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.held_parts import held_parts_of, one_part_of
 from xpnet.tabular.rows.network_splits import NetworkSplits, rows_on_host
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.training import LabeledRows
 
 
@@ -55,7 +55,7 @@ class RefinedNetwork:
 def refine_networks(
     settings: RefinementSettings,
     networks: Sequence[Network],
-    divided: DividedRows,
+    divided: TableSplit,
     seeds: Sequence[int],
 ) -> list[RefinedNetwork]:
     """Train copies of networks on, each until the loss of its validation rows stops falling.

@@ -25,7 +25,7 @@ from xpnet.tabular.ensemble.ensemble import Ensemble, PlannedNetwork, TrainedNet
 from xpnet.tabular.ensemble.network_training import NetworkTraining
 from xpnet.tabular.ensemble.recipe import LARGE_ROWS, FoldScales, Recipe, with_scales
 from xpnet.tabular.quality import Rung
-from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows
 from xpnet.training.log import log_named
@@ -211,7 +211,7 @@ class SearchingEnsemble(Ensemble):
         self,
         recipe: Recipe,
         recipes: SettingRecipes,
-        divided: DividedRows,
+        divided: TableSplit,
         plans: Sequence[PlannedNetwork],
         jobs: int,
         *,
@@ -289,7 +289,7 @@ def make_ensemble(
     fit_settings: TableSettings,
     encoder: Transformer,
     recipe: Recipe,
-    divided: DividedRows,
+    divided: TableSplit,
     *,
     seeds: Sequence[int],
     jobs: int,
@@ -329,7 +329,7 @@ def make_ensemble(
     )
 
 
-def may_search(fit_settings: TableSettings, divided: DividedRows) -> bool:
+def may_search(fit_settings: TableSettings, divided: TableSplit) -> bool:
     """Return whether settings are searched for: with validation rows, and networks to choose."""
     validation = divided.validation
     parts = [divided.rows, *([validation] if isinstance(validation, LabeledRows) else [])]

@@ -5,7 +5,7 @@
 ``target_coding``      targets as networks learn them
 ``file_table``         rows and columns of a data file as a table
 ``division``           folds and parts of rows, by groups and times
-``encode_and_divide``  the rows of a fit, encoded and divided; ``divided_rows``: the result
+``encode_and_divide``  the rows of a fit, encoded and divided; ``table_split``: the result
 ``large_tables``       the same some thousand rows at a time; ``sparse_rows``: as sparse matrices
 ``network_splits``     the rows of each network, where it computes
 ``encoded_table``      a table with its encoded rows, in which a column may be shuffled

@@ -19,8 +19,8 @@ from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.learning.class_offsets import constant_beside_offsets
 from xpnet.ops.offsets import has_offsets, with_offsets
-from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
 from xpnet.tabular.rows.held_parts import losses_and_slopes, losses_of_rows
+from xpnet.tabular.rows.table_split import FitRows, TableSplit
 from xpnet.training import LabeledRows
 
 MEDIAN = 0.5
@@ -45,15 +45,17 @@ def has_related_number(numbers: numpy.ndarray, rows: FitRows, spec: NetworkSpec)
     The correlations are tested together. (Simes, An Improved Bonferroni Procedure for Multiple
     Tests of Significance, 1986.)
 
-    A weight that is a precision makes a row more certain; other weights make the rows count as
-    fewer rows. (Kish, Survey Sampling, 1965, section 11.7.)
+    A weight that is an inverse variance makes a row more certain; other weights make the rows count
+    as fewer rows. (Kish, Survey Sampling, 1965, section 11.7.)
 
     numbers : (rows, numbers) of the inputs; spec : of the networks, for their loss
     """
     weight = numpy.ones(len(numbers)) if rows.weight is None else rows.weight.astype(numpy.float64)
     weight = weight / weight.max()
     weight /= weight.sum()
-    count = _independent_rows(weight if rows.precision is None else weight / rows.precision)
+    count = _independent_rows(
+        weight if rows.inverse_variance is None else weight / rows.inverse_variance
+    )
     centred = _standardised(numbers.astype(numpy.float64), weight)
     inputs = numpy.hstack([centred, _standardised(centred**2, weight)])
     targets = _standardised(targets_beside_constant(rows, spec), weight)
@@ -160,7 +162,7 @@ class Constants:
     divided : the rows of a fit, on the host; spec : of its networks, for their loss
     """
 
-    divided: DividedRows
+    divided: TableSplit
     spec: NetworkSpec
 
     @property

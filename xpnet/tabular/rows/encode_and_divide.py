@@ -9,7 +9,6 @@ from numpy.random import RandomState
 
 from xpnet.learning.labels import hard_labels
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import (
     Fold,
     group_folds,
@@ -19,6 +18,7 @@ from xpnet.tabular.rows.division import (
 )
 from xpnet.tabular.rows.large_tables import encode_large, is_large
 from xpnet.tabular.rows.table_rows import TableRows, encode_rows, fit_encoder
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.tabular.settings import TableSettings
 from xpnet.typing import Transformer
 
@@ -36,7 +36,7 @@ def encode_and_divide(
     training: TableRows,
     validation: TableRows | None,
     random_state: RandomState,
-) -> DividedRows:
+) -> TableSplit:
     """Fit an encoder, and return the encoded rows, divided for training and validation.
 
     validation : the user's own; None for a part of the training rows
@@ -134,7 +134,7 @@ def encode_and_divide_new(
     new: TableRows,
     validation: TableRows | None,
     random_state: RandomState,
-) -> DividedRows:
+) -> TableSplit:
     """Encode rows by an encoder that is fitted, and divide them for training and validation.
 
     validation : the user's own; None for a part of the new rows, an eighth unless the settings say
@@ -143,16 +143,16 @@ def encode_and_divide_new(
     parts = max(2, round(1 / (settings.validation_fraction or DEFAULT_FRACTION)))
     if validation is not None:
         rows, own = (encode_rows(encoder, part, settings.dtype) for part in (new, validation))
-        return DividedRows(rows, own)
+        return TableSplit(rows, own)
     if new.links.time is not None:
         both = new.divided_by_time(1 / parts)
         earlier, later = (encode_rows(encoder, part, settings.dtype) for part in both)
         fold = latest_fold(len(earlier.X), len(later.X))
-        return DividedRows(earlier.joined(later), [fold])
+        return TableSplit(earlier.joined(later), [fold])
     rows = encode_rows(encoder, new, settings.dtype)
     labels = hard_labels(new.Y) if settings.has_classes else None
     if new.links.groups is not None:
         folds = group_folds(new.links.groups, labels, parts, random_state)
     else:
         folds = random_folds(len(rows.X), labels, parts, random_state)
-    return DividedRows(rows, with_unseen_inputs(folds, rows.X))
+    return TableSplit(rows, with_unseen_inputs(folds, rows.X))

@@ -25,11 +25,11 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.encodings.column_fit import GUARANTEED_CATEGORIES, MAX_TREE_BINS, MIN_BINS
 from xpnet.tabular.encodings.target_means import InputMeans
-from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import check_groups, split_off_rows
 from xpnet.tabular.rows.file_table import FileTable
 from xpnet.tabular.rows.sparse_rows import are_mostly_zeros, compressed, max_filled
 from xpnet.tabular.rows.table_rows import TableRows, target_of_encodings
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.tabular.settings import TableSettings
 from xpnet.typing import SparseMatrix
 
@@ -69,7 +69,7 @@ def encode_large(
     rows: TableRows,
     validation: TableRows | None,
     random_state: RandomState,
-) -> DividedRows:
+) -> TableSplit:
     """Fit an encoder to some rows of a large table, and return all rows, which it encodes.
 
     validation : the user's own validation rows; None for a fraction of the rows
@@ -92,7 +92,7 @@ def encode_large(
         )
     X = TableSource(training, encoder, settings.dtype, written_means(means, places))
     may_be_sparse = is_host(choose(backend=settings.backend).backend)
-    divided = DividedRows(
+    divided = TableSplit(
         training.with_inputs(X.in_memory(may_be_sparse=may_be_sparse) if max_width else X),
         None,
         are_own=True,

@@ -9,9 +9,9 @@ from xpnet.data.sources import Source
 from xpnet.learning.split import Split
 from xpnet.models.inputs import is_sparse, to_host
 from xpnet.ops import Array
-from xpnet.tabular.rows.divided_rows import DividedRows
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.sparse_rows import scale, scaled
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.training import LabeledRows
 
 
@@ -29,7 +29,7 @@ class NetworkSplits:
     backend : where the networks compute
     """
 
-    def __init__(self, divided: DividedRows, backend: Backend) -> None:
+    def __init__(self, divided: TableSplit, backend: Backend) -> None:
         self.backend = backend
         self._divided = divided
         self._dtype = divided.rows.X.dtype
@@ -91,7 +91,7 @@ class NetworkSplits:
         """Return some of all rows, with inputs that are multiplied by factors.
 
         A slice is a view of the rows, which are scaled where they lie: only the one network of a
-        fit that may change them (`DividedRows.are_own`) has one.
+        fit that may change them (`TableSplit.are_own`) has one.
         """
         with on_device(self.backend):
             if isinstance(selection, slice):

@@ -16,9 +16,9 @@ from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.records import Table
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.fitted import dense
-from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
 from xpnet.tabular.rows.division import UNLINKED, RowLinks, latest_rows
 from xpnet.tabular.rows.file_table import FileTable
+from xpnet.tabular.rows.table_split import FitRows, TableSplit
 from xpnet.typing import ArrayLike, TableLike, Transformer
 
 
@@ -33,7 +33,7 @@ class TableRows:
     weight : (rows,) positive; None for equal ones
     links : groups or times of the rows
     offset : (rows, classes) numbers that are added to the logits; None for none
-    precision : (rows,) of targets that are rates; None for equal ones
+    inverse_variance : (rows,) of targets that are rates; None for equal ones
     """
 
     X: TableLike | Table | FileTable
@@ -43,7 +43,7 @@ class TableRows:
     weight: numpy.ndarray | None = None
     links: RowLinks = UNLINKED
     offset: numpy.ndarray | None = None
-    precision: numpy.ndarray | None = None
+    inverse_variance: numpy.ndarray | None = None
 
     def divided_by_time(self, share: float) -> tuple["TableRows", "TableRows"]:
         """Return the earlier rows, and about this share of the rows, the latest ones."""
@@ -69,7 +69,7 @@ class TableRows:
             weight=select(self.weight, chosen),
             links=self.links.take(chosen),
             offset=select(self.offset, chosen),
-            precision=select(self.precision, chosen),
+            inverse_variance=select(self.inverse_variance, chosen),
         )
 
     def with_inputs(self, X: Any) -> FitRows:
@@ -78,7 +78,7 @@ class TableRows:
         X : (rows, inputs) array, sparse matrix or source
         """
         if self.offset is None:
-            return FitRows(X, self.Y, self.weight, self.precision)
+            return FitRows(X, self.Y, self.weight, self.inverse_variance)
         labels = self.Y if self.Y.ndim == 2 else numpy.eye(self.offset.shape[1])[self.Y]
         Y = numpy.hstack([labels, self.offset]).astype(X.dtype)
         return FitRows(X, Y, self.weight)
@@ -165,7 +165,7 @@ def fit_encoder(
     *,
     has_classes: bool,
     learned_rows: numpy.ndarray | None = None,
-) -> DividedRows:
+) -> TableSplit:
     """Fit an encoder, and return the encoded rows, which are not divided yet.
 
     has_classes : whether targets of several columns are soft labels
@@ -180,12 +180,12 @@ def fit_encoder(
         links = rows.links
         inputs = encoder.fit_training(table, first_target, links.groups, links.time, learned_rows)
         X = dense(inputs.encoded(), encoder, dtype)
-        return DividedRows(labeled(X, rows), None, are_own=True, means=inputs.means)
+        return TableSplit(labeled(X, rows), None, are_own=True, means=inputs.means)
     parameters = signature(encoder.fit_transform).parameters
     passed = {"groups": rows.links.groups, "time": rows.links.time}
     used = {name: values for name, values in passed.items() if name in parameters}
     encoded = encoder.fit_transform(table, first_target, **used)
-    return DividedRows(labeled(dense(encoded, encoder, dtype), rows), None)
+    return TableSplit(labeled(dense(encoded, encoder, dtype), rows), None)
 
 
 def encode_rows(encoder: Transformer, rows: TableRows, dtype: str) -> FitRows:

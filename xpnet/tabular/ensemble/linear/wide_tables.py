@@ -18,7 +18,7 @@ from xpnet.learning.ordered import cumulative_of_outputs, outputs_of_cumulative
 from xpnet.models.inputs import is_sparse
 from xpnet.tabular.ensemble.linear.baseline import LinearChoice, fit_linear
 from xpnet.tabular.ensemble.linear.solvers import LinearModel
-from xpnet.tabular.rows.divided_rows import DividedRows
+from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.typing import SparseMatrix
 
 PENALTIES_OF_A_NUMBER = tuple(float(penalty) for penalty in numpy.logspace(-3, 1.5, 10))
@@ -58,7 +58,7 @@ class WideBaseline:
 
 
 def fit_wide(
-    sums: SparseMatrix, divided: DividedRows, spec: NetworkSpec, deadline: float
+    sums: SparseMatrix, divided: TableSplit, spec: NetworkSpec, deadline: float
 ) -> WideBaseline | None:
     """Fit linear models to the folds of a table with more numbers than rows.
 
@@ -111,7 +111,7 @@ def shares_of_models(losses: numpy.ndarray, weight: numpy.ndarray, loss: str) ->
     return shares / shares.sum()
 
 
-def _validation_weights(divided: DividedRows) -> numpy.ndarray:
+def _validation_weights(divided: TableSplit) -> numpy.ndarray:
     """Return the weights of the validation rows of all folds: (validation rows,)."""
     chosen = numpy.concatenate([fold.validation for fold in divided.folds])
     weight = divided.rows.weight

@@ -8,8 +8,9 @@ import numpy
 from xpnet.data.sources import Source
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.fitted import FittedTable, mean_of
-from xpnet.tabular.rows.divided_rows import DividedRows, FitRows
+from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.table_rows import select
+from xpnet.tabular.rows.table_split import FitRows, TableSplit
 from xpnet.training import LabeledRows
 
 MIN_CERTAIN_ROWS = 50
@@ -18,22 +19,40 @@ of right labels among 50 rows has a standard error of 7 percentage points at mos
 
 
 @dataclass(frozen=True)
-class PredictedRows:
-    """Validation rows with their predictions.
+class ValidationPredictions:
+    """The predictions of validation rows, with the targets of these rows.
 
     outputs : (rows, outputs) of networks that were not trained on these rows
     Y : as the loss takes them: (rows,) class indices, (rows, outputs) numbers or soft labels, or
         labels with offsets behind them
     weight : (rows,), None for equal ones
     groups : (rows,) int64, None for rows without groups
-    precision : (rows,) of targets that are rates; None for equal ones
+    inverse_variance : (rows,) of targets that are rates; None for equal ones
     """
 
     outputs: numpy.ndarray
     Y: numpy.ndarray
     weight: numpy.ndarray | None
     groups: numpy.ndarray | None = None
-    precision: numpy.ndarray | None = None
+    inverse_variance: numpy.ndarray | None = None
+
+    @classmethod
+    def of_folds(
+        cls, outputs: numpy.ndarray, rows: FitRows, folds: Sequence[Fold]
+    ) -> "ValidationPredictions":
+        """Return the predictions of the validation rows of folds, one after the other.
+
+        outputs : of these rows; rows : those of all folds
+        """
+        chosen = numpy.concatenate([fold.validation for fold in folds])
+        groups = [fold.groups for fold in folds if fold.groups is not None]
+        return cls(
+            outputs,
+            rows.Y[chosen],
+            select(rows.weight, chosen),
+            numpy.concatenate(groups) if groups else None,
+            select(rows.inverse_variance, chosen),
+        )
 
 
 def note_of_few_rows(count: int) -> str:
@@ -50,34 +69,38 @@ def note_of_few_rows(count: int) -> str:
     )
 
 
-def predicted_rows(
-    fitted: FittedTable, trained: TrainedNetworks, divided: DividedRows
-) -> PredictedRows:
+def predict_validation_rows(
+    fitted: FittedTable, trained: TrainedNetworks, divided: TableSplit
+) -> ValidationPredictions:
     """Return the predictions of validation rows by networks that were not trained on them."""
     rows = divided.rows
     validation = divided.validation
     if isinstance(validation, LabeledRows):
         held = outputs_of_held(trained, range(len(trained.networks)))
         if held is not None:
-            return _of_own_rows(held, validation)
+            return _of_users_rows(held, validation)
         X = validation.X
         parts = [X]
         if isinstance(X, Source):
             parts = [part for block in range(X.blocks) for part in X.parts(block)]
         means = [mean_of(fitted.network_outputs(part, "predict")) for part in parts]
-        return _of_own_rows(numpy.concatenate(means), validation)
+        return _of_users_rows(numpy.concatenate(means), validation)
     if validation is None:
         nothing = numpy.empty((0, fitted.spec.widths[-1]), fitted.spec.dtype)
-        return PredictedRows(nothing, rows.Y[:0], select(rows.weight, numpy.empty(0, numpy.int64)))
-    return rows_of_folds(trained, divided)
+        return ValidationPredictions(
+            nothing, rows.Y[:0], select(rows.weight, numpy.empty(0, numpy.int64))
+        )
+    return predict_folds(trained, divided)
 
 
-def _of_own_rows(outputs: numpy.ndarray, rows: FitRows) -> PredictedRows:
+def _of_users_rows(outputs: numpy.ndarray, rows: FitRows) -> ValidationPredictions:
     """Return the validation rows of a user with their predictions."""
-    return PredictedRows(outputs, rows.Y, rows.weight, precision=rows.precision)
+    return ValidationPredictions(
+        outputs, rows.Y, rows.weight, inverse_variance=rows.inverse_variance
+    )
 
 
-def rows_of_folds(trained: TrainedNetworks, divided: DividedRows) -> PredictedRows:
+def predict_folds(trained: TrainedNetworks, divided: TableSplit) -> ValidationPredictions:
     """Return the predictions of the validation rows of all networks, which are in folds."""
     validation = divided.validation
     assert isinstance(validation, Sequence)
@@ -97,15 +120,7 @@ def rows_of_folds(trained: TrainedNetworks, divided: DividedRows) -> PredictedRo
             predicted = mean_of([backend.to_numpy(of_network) for of_network in of_networks])
         outputs.append(predicted)
         folds.append(fold)
-    chosen = numpy.concatenate([fold.validation for fold in folds])
-    groups = [fold.groups for fold in folds if fold.groups is not None]
-    return PredictedRows(
-        numpy.concatenate(outputs),
-        divided.rows.Y[chosen],
-        select(divided.rows.weight, chosen),
-        numpy.concatenate(groups) if groups else None,
-        select(divided.rows.precision, chosen),
-    )
+    return ValidationPredictions.of_folds(numpy.concatenate(outputs), divided.rows, folds)
 
 
 def outputs_of_held(trained: TrainedNetworks, networks: Sequence[int]) -> numpy.ndarray | None:

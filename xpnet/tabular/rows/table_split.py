@@ -17,11 +17,11 @@ COLUMNS_AT_ONCE = 16
 class FitRows(LabeledRows):
     """The encoded rows of a fit, with what their intervals need beside targets and weights.
 
-    precision : (rows,) of targets that are rates, as `xpnet.learning.exposure.Rates` has them; None
-        for equal ones
+    inverse_variance : (rows,) of targets that are rates, that of `xpnet.learning.exposure.Rates`;
+        None for equal ones
     """
 
-    precision: numpy.ndarray | None = None
+    inverse_variance: numpy.ndarray | None = None
 
     def joined(self, others: "FitRows") -> "FitRows":
         """Return these rows and others after them."""
@@ -29,7 +29,7 @@ class FitRows(LabeledRows):
             numpy.concatenate([self.X, others.X]),
             numpy.concatenate([self.Y, others.Y]),
             _joined(self.weight, others.weight),
-            _joined(self.precision, others.precision),
+            _joined(self.inverse_variance, others.inverse_variance),
         )
 
 
@@ -39,7 +39,7 @@ def _joined(first: numpy.ndarray | None, second: numpy.ndarray | None) -> numpy.
 
 
 @dataclass(frozen=True, eq=False)
-class DividedRows:
+class TableSplit:
     """The encoded rows of a fit, and the rows that end its trainings.
 
     rows : those of all folds
@@ -80,8 +80,8 @@ class DividedRows:
             for means in self.means:
                 means.write_training(X, fold.training, part)
         weight = None if rows.weight is None else rows.weight[chosen]
-        precision = None if rows.precision is None else rows.precision[chosen]
-        return FitRows(X, rows.Y[chosen], weight, precision)
+        inverse_variance = None if rows.inverse_variance is None else rows.inverse_variance[chosen]
+        return FitRows(X, rows.Y[chosen], weight, inverse_variance)
 
     def validation_rows(self, fold: Fold, part: numpy.ndarray | None = None) -> LabeledRows:
         """Return the validation rows of a fold as new rows are encoded, on the host.
@@ -100,7 +100,7 @@ class DividedRows:
             X[:, fold.unseen_inputs] = 0
         return LabeledRows(X, rows.Y[chosen], None if rows.weight is None else rows.weight[chosen])
 
-    def with_training_rows_first(self) -> "DividedRows":
+    def with_training_rows_first(self) -> "TableSplit":
         """Reorder the rows in place for their first fold, whose training rows become a slice.
 
         A training on the slice needs no copy of the inputs, which are most of a fit's memory.
@@ -118,8 +118,8 @@ class DividedRows:
             columns = slice(first, first + COLUMNS_AT_ONCE)
             rows.X[:, columns] = rows.X[order, columns]
         weight = None if rows.weight is None else rows.weight[order]
-        precision = None if rows.precision is None else rows.precision[order]
+        inverse_variance = None if rows.inverse_variance is None else rows.inverse_variance[order]
         validation = numpy.arange(len(order) - len(fold.validation), len(order))
         fold = fold._replace(training=slice(0, validation[0]), validation=validation)
-        reordered = FitRows(rows.X, rows.Y[order], weight, precision)
-        return DividedRows(reordered, [fold], are_own=True)
+        reordered = FitRows(rows.X, rows.Y[order], weight, inverse_variance)
+        return TableSplit(reordered, [fold], are_own=True)
