@@ -18,7 +18,7 @@ from xpnet.tabular.rows.constant import (
 )
 from xpnet.tabular.rows.constant_choice import ConstantChoice, ValidatedNetwork
 from xpnet.tabular.rows.division import Fold
-from xpnet.tabular.rows.held_parts import losses_of_rows
+from xpnet.tabular.rows.nested_choices import losses_of_rows
 from xpnet.tabular.rows.table_split import FitRows, TableSplit
 from xpnet.training import LabeledRows
 
@@ -330,9 +330,9 @@ def test_the_choice_is_that_of_plain_loops_over_the_rows(seed: int) -> None:
     choice = case.choice
     assert choice.beaten == [is_beaten(case, network) for network in choice.networks]
     assert choice.is_constant == is_constant(case)
-    for network, held in zip(choice.networks, choice.held(), strict=True):
+    for network, nested in zip(choice.networks, choice.nested_outputs(), strict=True):
         if network.outputs is None or network.parts is None:
-            assert held is None
+            assert nested is None
             continue
         wanted = [
             case.constants[network.fold]
@@ -340,7 +340,7 @@ def test_the_choice_is_that_of_plain_loops_over_the_rows(seed: int) -> None:
             else network.outputs[row]
             for row in range(ROWS)
         ]
-        numpy.testing.assert_allclose(held, wanted, rtol=1e-12)
+        numpy.testing.assert_allclose(nested, wanted, rtol=1e-12)
 
 
 def test_random_cases_choose_both_ways() -> None:

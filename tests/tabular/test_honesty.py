@@ -22,7 +22,7 @@ from xpnet import TabularClassifier, TabularRegressor
 from xpnet.tabular.encodings.target_means import ColumnMeans
 from xpnet.tabular.ensemble import recipe
 from xpnet.tabular.rows.constant import best_constant
-from xpnet.tabular.rows.held_parts import losses_of_rows
+from xpnet.tabular.rows.nested_choices import losses_of_rows
 from xpnet.training import Callback, LabeledRows, Training
 
 DEVIATIONS = 2.5

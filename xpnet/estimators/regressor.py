@@ -145,7 +145,7 @@ class MLPRegressor(LossRegressor[RowsLike], MLP):
         >>> model.predict([[1.0]]).round(1), model.predict([[1.0]], exposure=[3.0]).round(1)
         (array([0.5]), array([1.5]))
         """
-        rows, own = self._rows_as_rates(
+        rows, validation = self._rows_as_rates(
             InputRows(X, y, sample_weight),
             Exposures(exposure, offset),
             InputRows(X_val, y_val, sample_weight_val),
@@ -153,7 +153,7 @@ class MLPRegressor(LossRegressor[RowsLike], MLP):
         )
         return self._train(
             rows,
-            own,
+            validation,
             callbacks=list(callbacks),
             resume_from=resume_from,
         )
@@ -214,7 +214,7 @@ class MLPRegressor(LossRegressor[RowsLike], MLP):
         ValueError
             For data that does not fit, and with ``early_stopping``.
         """
-        rows, own = self._rows_as_rates(
+        rows, validation = self._rows_as_rates(
             InputRows(X, y, sample_weight),
             Exposures(exposure, offset),
             InputRows(X_val, y_val, sample_weight_val),
@@ -222,7 +222,7 @@ class MLPRegressor(LossRegressor[RowsLike], MLP):
         )
         return self._train(
             rows,
-            own,
+            validation,
             callbacks=list(callbacks),
             incremental=True,
         )

@@ -43,13 +43,13 @@ class LossRegressor(LossParameters, RegressorMixin, Generic[Rows]):
         return self._numeric_loss()
 
     def _rows_as_rates(
-        self, rows: InputRows, exposures: Exposures, own: InputRows, exposures_val: Exposures
+        self, rows: InputRows, exposures: Exposures, validation: InputRows, exposures_val: Exposures
     ) -> tuple[InputRows, InputRows]:
         """Return training and validation rows whose targets are rates; the same rows where nothing
-        is known of their means. own : the user's validation rows
+        is known of their means. validation : the user's validation rows
         """
-        check_exposures_of_validation(exposures, exposures_val, own.X)
-        return self._per_exposure(rows, exposures), self._per_exposure(own, exposures_val)
+        check_exposures_of_validation(exposures, exposures_val, validation.X)
+        return self._per_exposure(rows, exposures), self._per_exposure(validation, exposures_val)
 
     def _per_exposure(self, rows: InputRows, exposures: Exposures) -> InputRows:
         """Return rows whose targets are rates, with their weights and inverse variances."""

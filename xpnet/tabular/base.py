@@ -159,21 +159,21 @@ class Tabular(Refinable):
         validation rows. ``xpnet train`` does the same, so that a file gives the same model.
         """
         rows = InputRows(X, y, sample_weight)
-        own = InputRows(X_val, y_val, sample_weight_val)
-        return self._fit(rows, own, groups=groups, time=time, callbacks=callbacks)
+        validation = InputRows(X_val, y_val, sample_weight_val)
+        return self._fit(rows, validation, groups=groups, time=time, callbacks=callbacks)
 
     def _fit(
         self,
         rows: InputRows,
-        own: InputRows,
+        validation: InputRows,
         *,
         groups: ArrayLike | None,
         time: ArrayLike | str | None,
         callbacks: Callbacks,
     ) -> Self:
-        """Encode the rows of a table and train on them. own : the user's validation rows"""
+        """Encode the rows of a table and train on them. validation : the user's validation rows"""
         start = self._start(callbacks)
-        check_together(own.X, own.y, own.weight)
+        check_together(validation.X, validation.y, validation.weight)
         check_no_loader(rows.X)
         y = passed_targets(type(self), rows.y)
         targets = self._checked_targets(y, "y")
@@ -183,8 +183,10 @@ class Tabular(Refinable):
         training = self._table_rows(coding, rows._replace(y=targets), "", links)
         settings = self._settings_for(coding)
         encoder = self.new_encoder(start.random_state)
-        validation = self._validation_rows(coding, own)
-        divided = encode_and_divide(settings, encoder, training, validation, start.random_state)
+        validation_rows = self._validation_rows(coding, validation)
+        divided = encode_and_divide(
+            settings, encoder, training, validation_rows, start.random_state
+        )
         return self._train(prepare_fit(settings, encoder, coding, divided, start))
 
     def _start(self, callbacks: Callbacks) -> BegunFit:

@@ -66,14 +66,14 @@ class PreparesRows(FittedAttributes, TabularParameters):
     def _validation_rows(
         self,
         coding: TargetCoding,
-        own: InputRows,
+        validation: InputRows,
     ) -> TableRows | None:
         """Return the validation rows that the user passes; None for none."""
-        if own.X is None:
+        if validation.X is None:
             return None
-        assert own.y is not None  # `check_together` has refused it
-        targets = self._checked_targets(own.y, "y_val")
-        return self._table_rows(coding, own._replace(y=targets), "_val")
+        assert validation.y is not None  # `check_together` has refused it
+        targets = self._checked_targets(validation.y, "y_val")
+        return self._table_rows(coding, validation._replace(y=targets), "_val")
 
 
 def passed_targets(kind: type, y: TargetsLike | None) -> TargetsLike:

@@ -163,14 +163,14 @@ class Refinable(PreparesRows):
     def _refine(
         self,
         rows: InputRows,
-        own: InputRows,
+        validation: InputRows,
         *,
         groups: ArrayLike | None,
         time: ArrayLike | str | None,
         learning_rate_share: float,
         max_iter: int,
     ) -> Refinement:
-        """Go on with new rows. own : the user's validation rows"""
+        """Go on with new rows. validation : the user's validation rows"""
         fitted = self.get_fitted_state()
         check_parameters(self)
         require(
@@ -179,17 +179,19 @@ class Refinable(PreparesRows):
         require(max_iter >= 1, "`max_iter` must be 1 or more", max_iter)
         X = rows.X
         y = passed_targets(type(self), rows.y)
-        check_together(own.X, own.y, own.weight)
+        check_together(validation.X, validation.y, validation.weight)
         targets = self._checked_targets(y, "y")
         coding, fitted = self._coding_of(fitted, targets)
         links = links_of(with_forms_of(fitted.encoder, X), groups, time, len(targets))
         new = self._table_rows(coding, rows._replace(y=targets), "", links)
         count = new.count
         require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
-        validation = self._validation_rows(coding, own)
+        validation_rows = self._validation_rows(coding, validation)
         random_state = check_random_state(self.random_state)
         settings = self._settings()
-        divided = encode_and_divide_new(settings, fitted.encoder, new, validation, random_state)
+        divided = encode_and_divide_new(
+            settings, fitted.encoder, new, validation_rows, random_state
+        )
         seeds = random_state.randint(2**31 - 1, size=len(fitted.networks)).tolist()
         of_refinement = RefinementSettings(
             learning_rate=learning_rate_share * settings.learning_rate,
@@ -200,7 +202,7 @@ class Refinable(PreparesRows):
         )
         refined = refine_networks(of_refinement, fitted.networks, divided, seeds)
         trained = TrainedNetworks.one_a_fold(
-            [one.network for one in refined], [one.held for one in refined]
+            [one.network for one in refined], [one.nested for one in refined]
         )
         unknowns = {}
         if isinstance(fitted.encoder, TableEncoder):

@@ -224,7 +224,7 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
         are predicted.
         """
         exposures = Exposures(exposure, offset)
-        rows, own = self._rows_as_rates(
+        rows, validation = self._rows_as_rates(
             InputRows(X, y, sample_weight),
             exposures,
             InputRows(X_val, y_val, sample_weight_val),
@@ -232,7 +232,7 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
         )
         earlier = self._fitted
         try:
-            return self._fit(rows, own, groups=groups, time=time, callbacks=callbacks)
+            return self._fit(rows, validation, groups=groups, time=time, callbacks=callbacks)
         finally:
             # An interrupted first fit has a record, too.
             if self._fitted is not earlier and not exposures.is_empty:
@@ -303,7 +303,7 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
                 "got none. Pass exposure= or offset=; where all exposures are 1, "
                 "exposure=numpy.ones."
             )
-        rows, own = self._rows_as_rates(
+        rows, validation = self._rows_as_rates(
             InputRows(X, y, sample_weight),
             exposures,
             InputRows(X_val, y_val, sample_weight_val),
@@ -311,7 +311,7 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
         )
         refinement = self._refine(
             rows,
-            own,
+            validation,
             groups=groups,
             time=time,
             learning_rate_share=learning_rate_share,

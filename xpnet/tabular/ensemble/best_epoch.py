@@ -12,7 +12,7 @@ from xpnet.data.sources import Source
 from xpnet.learning.validation import validation_loss
 from xpnet.models import Network
 from xpnet.tabular.ensemble.refit import ParameterMean
-from xpnet.tabular.rows.held_parts import HeldEpochs, HeldParts
+from xpnet.tabular.rows.nested_choices import NestedEpochs, ValidationParts
 from xpnet.training import EarlyStopping, LabeledRows, Training, rng_state, set_rng_state
 from xpnet.training.early_stopping import KeptEpoch
 from xpnet.training.streamed import SourceRows
@@ -75,7 +75,7 @@ class BestEpoch(EarlyStopping):
     the first epoch beyond its limit, here no epoch begins that would end beyond it: the networks of
     a fit share its time.
 
-    held : the outputs of validation rows at the epochs that other validation rows choose; None
+    nested : the outputs of validation rows at the epochs that other validation rows choose; None
         where these are not followed
     ended : the end of the training where it went on for some of these rows; None where it did not
     """
@@ -86,16 +86,16 @@ class BestEpoch(EarlyStopping):
         validation: LabeledRows | None,
         growing_patience: Patience,
         seconds: float,
-        held: HeldParts | None = None,
+        parts: ValidationParts | None = None,
     ) -> None:
         super().__init__(growing_patience.epochs, tol=0.0)
         self.growing_patience = growing_patience
         self.network: Network = network
         self.validation = validation
         self.seconds: float = seconds
-        self.held: HeldEpochs | None = None
-        if held is not None:
-            self.held = HeldEpochs(held, growing_patience.after)
+        self.nested: NestedEpochs | None = None
+        if parts is not None:
+            self.nested = NestedEpochs(parts, growing_patience.after)
         self.ended: EndedTraining | None = None
 
     def max_waited(self) -> int:
@@ -129,12 +129,12 @@ class BestEpoch(EarlyStopping):
     def _compare(self, training: Training, validation: LabeledRows) -> None:
         """Compare the validation loss of the mean parameters with the best one so far."""
         with self.mean.with_epoch(training.step.params):
-            if self.held is None:
+            if self.nested is None:
                 loss = validation_loss(training.step, validation)
             else:
                 with one_thread:  # The products of few rows are small.
                     members = self.network.predict_members(validation.X)
-                loss = self.held.compare(self.network.backend.to_numpy(members))
+                loss = self.nested.compare(self.network.backend.to_numpy(members))
             training.history.validation_loss.append(loss)
             self._keep_or_end(training)
 
@@ -143,7 +143,7 @@ class BestEpoch(EarlyStopping):
         rows without which it would not.
         """
         was_stopped = training.stop
-        waits = self.held is not None and self.held.may_go_on
+        waits = self.nested is not None and self.nested.may_go_on
         if self.ended is not None:
             training.stop = training.stop or not waits
             return
@@ -156,11 +156,11 @@ class BestEpoch(EarlyStopping):
         """Return the state of early stopping, and the mean of the parameters of all epochs."""
         mean = self.mean
         state = {**super().state(), "mean": mean.params, "epochs_in_mean": mean.weights}
-        if self.held is not None:
-            state["held_losses"] = self.held.losses
-            state["held_best_epochs"] = self.held.best_epochs
-            state["held_epochs"] = self.held.epochs
-            state["held_outputs"] = list(self.held.outputs)
+        if self.nested is not None:
+            state["held_losses"] = self.nested.losses
+            state["held_best_epochs"] = self.nested.best_epochs
+            state["held_epochs"] = self.nested.epochs
+            state["held_outputs"] = list(self.nested.outputs)
         if self.ended is not None:
             state["ended"] = self.ended._asdict()
         return state
@@ -171,12 +171,12 @@ class BestEpoch(EarlyStopping):
         self.mean.params = dict(state["mean"])
         self.mean.weights = float(state["epochs_in_mean"])
         if "held_epochs" not in state:  # of an earlier release
-            self.held = None
-        elif self.held is not None:
-            self.held.losses = numpy.asarray(state["held_losses"])
-            self.held.best_epochs = numpy.asarray(state["held_best_epochs"])
-            self.held.epochs = int(state["held_epochs"])
-            self.held.outputs = [numpy.asarray(outputs) for outputs in state["held_outputs"]]
+            self.nested = None
+        elif self.nested is not None:
+            self.nested.losses = numpy.asarray(state["held_losses"])
+            self.nested.best_epochs = numpy.asarray(state["held_best_epochs"])
+            self.nested.epochs = int(state["held_epochs"])
+            self.nested.outputs = [numpy.asarray(outputs) for outputs in state["held_outputs"]]
         if "ended" in state:
             self.ended = EndedTraining(**state["ended"])
 

@@ -23,8 +23,8 @@ from xpnet.tabular.ensemble.network_training import (
     LINEAR_SHARE,
     NetworkTraining,
     begin_training,
-    held_predictions,
     measure_totals,
+    nested_predictions,
     refit_network,
     train_network,
     with_baselines,
@@ -33,7 +33,7 @@ from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.rows.constant import Constants
 from xpnet.tabular.rows.constant_choice import ConstantChoice, ValidatedNetwork
 from xpnet.tabular.rows.division import Fold
-from xpnet.tabular.rows.held_parts import HeldParts, held_parts_of
+from xpnet.tabular.rows.nested_choices import ValidationParts, validation_parts_of
 from xpnet.tabular.rows.network_splits import NetworkSplits
 from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.training import Callback, LabeledRows, Training
@@ -95,9 +95,9 @@ class TrainedNetworks:
     before the epochs on all rows
     plans : of the networks, with their folds and settings
     best_epochs : the epoch that each network kept
-    held : the outputs of each network's validation rows, (rows, outputs), by choices of other rows;
+    nested : outputs of each network's validation rows, (rows, outputs), by choices of other rows;
     None where these were not followed
-    held_losses : the mean loss of these outputs for each network, None likewise
+    nested_losses : the mean loss of these outputs for each network, None likewise
     predict_folds_together : whether the networks of a fold predict its validation rows by their
         mean, as they predict new rows, and not one by one
     note : a sentence on networks that predict worse than a constant, "" for none
@@ -107,22 +107,22 @@ class TrainedNetworks:
     validated: list[Network]
     plans: list[PlannedNetwork]
     best_epochs: list[int]
-    held: list[numpy.ndarray | None]
-    held_losses: list[float | None]
+    nested: list[numpy.ndarray | None]
+    nested_losses: list[float | None]
     predict_folds_together: bool = False
     note: str = ""
 
     @classmethod
     def one_a_fold(
-        cls, networks: list[Network], held: list[numpy.ndarray | None]
+        cls, networks: list[Network], nested: list[numpy.ndarray | None]
     ) -> "TrainedNetworks":
         """Return networks of which each has the fold of its number, and made no epochs after it.
 
-        held : the outputs of their validation rows by choices of other rows
+        nested : the outputs of their validation rows by choices of other rows
         """
         plans = [PlannedNetwork(0, 0, fold) for fold in range(len(networks))]
         count = len(networks)
-        return cls(networks, networks, plans, [1] * count, held, [None] * count)
+        return cls(networks, networks, plans, [1] * count, nested, [None] * count)
 
     @property
     def n_iter(self) -> int:
@@ -138,9 +138,9 @@ class TrainedNetworks:
         the best epoch.
         """
         losses = [
-            network.history.validation_loss[epoch - 1] if held is None else held
-            for network, epoch, held in zip(
-                self.networks, self.best_epochs, self.held_losses, strict=True
+            network.history.validation_loss[epoch - 1] if nested is None else nested
+            for network, epoch, nested in zip(
+                self.networks, self.best_epochs, self.nested_losses, strict=True
             )
             if network.history.validation_loss
         ]
@@ -160,8 +160,8 @@ class TrainedNetworks:
             validated=[self.validated[k] for k in indices],
             plans=[self.plans[k] for k in indices],
             best_epochs=[self.best_epochs[k] for k in indices],
-            held=[self.held[k] for k in indices],
-            held_losses=[self.held_losses[k] for k in indices],
+            nested=[self.nested[k] for k in indices],
+            nested_losses=[self.nested_losses[k] for k in indices],
         )
 
 
@@ -235,12 +235,12 @@ class Ensemble:
         fold = self.fold_of(plan)
         split = self.splits.of_network(fold, recipe.input_scales)
         rows, validation = split.training, split.validation
-        held = self._held_parts(plan, validation)
+        parts = self._validation_parts(plan, validation)
         wide = None
         if self.wide is not None:
             wide = self.wide.of_network(fold, recipe.input_scales, refits=self._refits)
         training = begin_training(
-            recipe, plan.seed, rows, validation, held=held, seconds=seconds, wide=wide
+            recipe, plan.seed, rows, validation, parts=parts, seconds=seconds, wide=wide
         )
         self.trainings[number] = training  # From now on an interruption finds it there.
         watchers, state = ((), None) if recipe.watch is None else recipe.watch(number)
@@ -308,7 +308,7 @@ class Ensemble:
             replace(self.recipe, input_scales=self.recipe_of(number).input_scales)
             for number in trainings
         ]
-        held = choice.held()
+        nested = choice.nested_outputs()
         constant = choice.constants.of_all_rows if choice.is_constant else None
         validated = with_baselines(recipes, kept, refitted=False, constant=constant)
         networks = validated
@@ -322,12 +322,12 @@ class Ensemble:
             plans=[self.plans[number] for number in trainings],
             best_epochs=[training.best_epoch for training in kept],
             note=note,
-            held=held,
-            held_losses=[
+            nested=nested,
+            nested_losses=[
                 None
-                if outputs is None or training.held is None
-                else training.held.held.mean_loss(outputs)
-                for outputs, training in zip(held, kept, strict=True)
+                if outputs is None or training.nested is None
+                else training.nested.parts.mean_loss(outputs)
+                for outputs, training in zip(nested, kept, strict=True)
             ],
         )
 
@@ -335,15 +335,15 @@ class Ensemble:
         """Return the choice between the networks of some trainings and a constant."""
         folds = [self.fold_of(self.plans[number]) for number in trainings]
         outputs = [
-            training.balanced(held)
-            for training, held in zip(
+            training.balanced(nested)
+            for training, nested in zip(
                 trainings.values(),
-                held_predictions(list(trainings.values()), folds),
+                nested_predictions(list(trainings.values()), folds),
                 strict=True,
             )
         ]
         parts = [
-            None if training.held is None else training.held.held.parts
+            None if training.nested is None else training.nested.parts.part_of_row
             for training in trainings.values()
         ]
         return ConstantChoice(
@@ -361,7 +361,9 @@ class Ensemble:
         """Return the number of the validation rows of a network, 0 where all have the same."""
         return plan.fold % len(self.validation) if isinstance(self.validation, Sequence) else 0
 
-    def _held_parts(self, plan: PlannedNetwork, validation: LabeledRows | None) -> HeldParts | None:
+    def _validation_parts(
+        self, plan: PlannedNetwork, validation: LabeledRows | None
+    ) -> ValidationParts | None:
         """Return the parts of a network's validation rows, of which the others choose."""
         if validation is None or isinstance(validation.X, Source):
             return None
@@ -369,7 +371,7 @@ class Ensemble:
         if isinstance(self.validation, Sequence):
             groups = self.validation[self.fold_of(plan)].groups
         rows = LabeledRows(validation.X, to_host(validation.Y), to_host(validation.weight))
-        return held_parts_of(rows, groups, self.recipe.spec)
+        return validation_parts_of(rows, groups, self.recipe.spec)
 
     def _train_in_threads(self, numbers: Iterable[int]) -> None:
         """Train the networks with these numbers in threads; an error ends all trainings."""

@@ -39,17 +39,17 @@ from xpnet.tabular.ensemble.linear.baseline import (
     LinearModel,
     best_blend,
     fit_linear,
-    held_outputs,
     linear_alone,
     losses_by_blend_weight,
     moves_of_blends,
+    nested_outputs,
     with_linear,
     with_scaled_inputs,
 )
 from xpnet.tabular.ensemble.linear.wide_tables import WideModels
 from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.ensemble.refit import fit_in_memory, refit, refit_epochs, trainable_step
-from xpnet.tabular.rows.held_parts import MIN_MEAN, HeldOutputs, HeldParts
+from xpnet.tabular.rows.nested_choices import MIN_MEAN, NestedOutputs, ValidationParts
 from xpnet.tabular.rows.network_splits import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows
 from xpnet.training import LabeledRows, TrainingState, train
@@ -70,7 +70,7 @@ class NetworkTraining:
     linear : the linear baseline, None for none; losses : (blend weights,) validation losses of its
     blends, or None
     penalized : linear baselines of all penalties, of which ``linear`` is the best
-    held : the outputs of validation rows by choices of other validation rows; None before the end,
+    nested : outputs of validation rows by choices of other validation rows; None before the end,
     and where these are not followed
     refitted : parameters after the epochs on all rows, None without such epochs
     wide : linear models of a table with more numbers than rows, which carry it; None for another
@@ -88,7 +88,7 @@ class NetworkTraining:
     linear: LinearModel | None = None
     losses: numpy.ndarray | None = None
     penalized: Sequence[LinearModel] = ()
-    held: HeldOutputs | None = None
+    nested: NestedOutputs | None = None
     refitted: dict[str, numpy.ndarray] | None = None
     wide: WideModels | None = None
     totals: Totals | None = None
@@ -112,12 +112,16 @@ class NetworkTraining:
         """Return the validation loss of the best epoch, blended with the linear baseline."""
         return self.best.kept.loss if self.losses is None else float(self.losses.min())
 
-    def balanced(self, held: numpy.ndarray | None) -> numpy.ndarray | None:
+    def balanced(self, nested: numpy.ndarray | None) -> numpy.ndarray | None:
         """Return outputs of validation rows at the level of the training rows.
 
-        held : (rows, outputs), or None
+        nested : (rows, outputs), or None
         """
-        return held if held is None or self.totals is None else held * numpy.exp(self.totals.shift)
+        return (
+            nested
+            if nested is None or self.totals is None
+            else nested * numpy.exp(self.totals.shift)
+        )
 
     def keep_best(self) -> None:
         """Give the network the parameters of its best epoch, as a training does that ends."""
@@ -134,14 +138,14 @@ def begin_training(
     rows: LabeledRows,
     validation: LabeledRows | None,
     *,
-    held: HeldParts | None,
+    parts: ValidationParts | None,
     seconds: float,
     wide: WideModels | None = None,
 ) -> NetworkTraining:
     """Fit a linear baseline, and make the network whose training may take the rest of the time.
 
     seed : of the network's initial weights, orders and dropout
-    held : the parts of the validation rows, of which the others choose; None for no parts
+    parts : of the validation rows, of which the others choose; None for no parts
     wide : the linear models of a table with more numbers than rows; None for another
     """
     started = time.monotonic()
@@ -156,7 +160,7 @@ def begin_training(
         )
     network = new_network(recipe, seed, rows)
     seconds_left = seconds - (time.monotonic() - started)
-    best = BestEpoch(network, validation, recipe.patience, seconds_left, held)
+    best = BestEpoch(network, validation, recipe.patience, seconds_left, parts)
     if wide is not None:
         return NetworkTraining(network, best, wide.validated, penalized=[wide.validated], wide=wide)
     if choice is None:
@@ -249,10 +253,11 @@ def balance_classes(training: NetworkTraining, rows: LabeledRows) -> None:
     before = network.values()[network.spec.bias_names[-1]]
     training.thresholds = balanced_thresholds(network, rows)
     put_thresholds(network, training.thresholds)
-    held = training.best.held
-    if held is not None:
-        held.outputs = [
-            with_moved_thresholds(outputs, before, training.thresholds) for outputs in held.outputs
+    nested = training.best.nested
+    if nested is not None:
+        nested.outputs = [
+            with_moved_thresholds(outputs, before, training.thresholds)
+            for outputs in nested.outputs
         ]
     if training.linear is not None:
         training.moves = moves_of_blends(network, training.linear, rows)
@@ -286,23 +291,25 @@ def measure_baseline(training: NetworkTraining, validation: LabeledRows) -> None
         training.losses = losses_by_blend_weight(
             network, training.linear, validation, training.moves
         )
-    held = training.best.held
-    if held is not None and held.outputs:
+    nested = training.best.nested
+    if nested is not None and nested.outputs:
         X = rows_on_host(validation).X
-        training.held = held_outputs(held, training.penalized, X, network.spec.loss, training.moves)
+        training.nested = nested_outputs(
+            nested, training.penalized, X, network.spec.loss, training.moves
+        )
         if training.wide is not None:
-            choose_apart(training, training.held)
+            choose_apart(training, training.nested)
 
 
-def choose_apart(training: NetworkTraining, held: HeldOutputs) -> None:
+def choose_apart(training: NetworkTraining, nested: NestedOutputs) -> None:
     """Compare blend weights by validation rows that have not chosen the network's epoch.
 
     The loss of the best epoch is lower than that of new rows, and most so where networks know their
     rows by heart: it would favour them beside the linear baseline.
     """
-    own = held.own_losses
+    own = nested.own_losses
     training.losses = own.sum(axis=0)
-    training.held = replace(held, losses=training.losses - own)
+    training.nested = replace(nested, losses=training.losses - own)
 
 
 def refit_network(
@@ -406,7 +413,7 @@ def _blend_of(training: NetworkTraining, losses: numpy.ndarray) -> int:
     return best_blend(losses, training.network.spec.loss, prefers_linear=prefers_linear)
 
 
-def held_predictions(
+def nested_predictions(
     trainings: Sequence[NetworkTraining], folds: Sequence[int]
 ) -> list[numpy.ndarray | None]:
     """Return the outputs of the validation rows of each network by choices of other rows.
@@ -420,26 +427,26 @@ def held_predictions(
     may_blend = all(training.losses is not None for training in trainings)
     predictions: list[numpy.ndarray | None] = []
     for training, fold in zip(trainings, folds, strict=True):
-        held = training.held
-        if held is None:
+        nested = training.nested
+        if nested is None:
             predictions.append(None)
             continue
-        indices = [0] * held.held.count
+        indices = [0] * nested.parts.count
         if may_blend:
-            losses = held.losses + sum(
+            losses = nested.losses + sum(
                 _losses_beside(other, is_same=other_fold == fold)
                 for other, other_fold in zip(trainings, folds, strict=True)
                 if other is not training
             )
             indices = [_blend_of(training, of_others) for of_others in losses]
-        predictions.append(held.of_weights(numpy.array(indices)))
+        predictions.append(nested.of_weights(numpy.array(indices)))
     return predictions
 
 
 def _losses_beside(other: NetworkTraining, *, is_same: bool) -> numpy.ndarray:
     """Return the losses of another network by blend weights, of the same rows by their parts."""
     assert other.losses is not None
-    return other.held.losses if is_same and other.held is not None else other.losses
+    return other.nested.losses if is_same and other.nested is not None else other.losses
 
 
 def with_baselines(

@@ -31,7 +31,7 @@ from xpnet.tabular.ensemble.linear.baseline import (
 from xpnet.tabular.quality import Quality
 from xpnet.tabular.rows.constant import has_related_number
 from xpnet.tabular.rows.division import Fold
-from xpnet.tabular.rows.held_parts import MAX_ROWS as MAX_HELD_ROWS
+from xpnet.tabular.rows.nested_choices import MAX_ROWS as MAX_NESTED_ROWS
 from xpnet.tabular.rows.table_split import FitRows, TableSplit
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import LabeledRows, TrainingState
@@ -62,7 +62,7 @@ MIN_UPDATES = 20_000
 MAX_SHARE_BEFORE_HELPERS = 1 / 3
 """Share of a limit of time up to which a fit begins trees and a linear baseline. Later they would
 leave too little time for the networks."""
-MAX_ROWS_OF_RELATIONS = 8 * MAX_HELD_ROWS
+MAX_ROWS_OF_RELATIONS = 8 * MAX_NESTED_ROWS
 """Number of rows up to which inputs are asked whether they are related to the target. The
 validation rows of more rows are many, and networks hardly predict them worse than a constant."""
 ROUNDED_LOSS = "softmax_cross_entropy"

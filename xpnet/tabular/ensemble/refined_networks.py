@@ -12,7 +12,7 @@ from xpnet.optimizers import Constant
 from xpnet.tabular.ensemble.best_epoch import BestEpoch, Patience
 from xpnet.tabular.ensemble.network_training import smoothed_targets
 from xpnet.tabular.ensemble.refit import fit_in_memory
-from xpnet.tabular.rows.held_parts import held_parts_of, one_part_of
+from xpnet.tabular.rows.nested_choices import one_part_of, validation_parts_of
 from xpnet.tabular.rows.network_splits import NetworkSplits, rows_on_host
 from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.training import LabeledRows
@@ -42,14 +42,14 @@ class RefinedNetwork:
     loss_before, loss_after : of its predictions of validation rows, the means of its members, whose
         own losses are higher; the latter is of each of few rows at the epoch that others choose,
         since the lowest loss of several epochs is lower than that of new rows
-    held : (rows, outputs) of the validation rows at these epochs; None where they are not followed
+    nested : (rows, outputs) of validation rows at these epochs; None where they are not followed
     """
 
     network: Network
     epochs: int
     loss_before: float
     loss_after: float
-    held: numpy.ndarray | None
+    nested: numpy.ndarray | None
 
 
 def refine_networks(
@@ -98,13 +98,13 @@ def _refine(
     training, validation = split.training, split.validation
     assert validation is not None
     on_host = rows_on_host(validation)
-    parts = held_parts_of(on_host, groups, spec)
+    parts = validation_parts_of(on_host, groups, spec)
     # A row whose loss could end the training would have a part in the choices for it.
     patience = settings.patience if parts is None else Patience(settings.epochs)
     best = BestEpoch(refined, validation, patience, numpy.inf, parts)
     outputs = _outputs_of_members(refined, validation)
-    if best.held is not None:
-        best.held.compare(outputs)
+    if best.nested is not None:
+        best.nested.compare(outputs)
     measured = one_part_of(on_host, spec)
     before = measured.mean_loss(outputs.mean(axis=0))
     Y = smoothed_targets(training.Y, spec, settings.label_smoothing, network.backend)
@@ -114,10 +114,10 @@ def _refine(
     if not after < before:
         refined.load_values(earlier)
         epochs, after = 0, before
-    if best.held is None:
+    if best.nested is None:
         return RefinedNetwork(refined, epochs, before, after, None)
-    held = best.held.of_rows()
-    return RefinedNetwork(refined, epochs, before, measured.mean_loss(held), held)
+    nested = best.nested.of_rows()
+    return RefinedNetwork(refined, epochs, before, measured.mean_loss(nested), nested)
 
 
 def _train_on(

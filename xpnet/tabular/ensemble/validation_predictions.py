@@ -76,9 +76,9 @@ def predict_validation_rows(
     rows = divided.rows
     validation = divided.validation
     if isinstance(validation, LabeledRows):
-        held = outputs_of_held(trained, range(len(trained.networks)))
-        if held is not None:
-            return _of_users_rows(held, validation)
+        nested = nested_outputs_of(trained, range(len(trained.networks)))
+        if nested is not None:
+            return _of_users_rows(nested, validation)
         X = validation.X
         parts = [X]
         if isinstance(X, Source):
@@ -113,7 +113,7 @@ def predict_folds(trained: TrainedNetworks, divided: TableSplit) -> ValidationPr
     backend = trained.validated[0].backend
     for networks in networks_of_part.values():
         fold = validation[indices[networks[0]]]
-        predicted = outputs_of_held(trained, networks)
+        predicted = nested_outputs_of(trained, networks)
         if predicted is None:
             X = backend.asarray(divided.validation_rows(fold).X)
             of_networks = [trained.validated[k].predict(X) for k in networks]
@@ -123,12 +123,12 @@ def predict_folds(trained: TrainedNetworks, divided: TableSplit) -> ValidationPr
     return ValidationPredictions.of_folds(numpy.concatenate(outputs), divided.rows, folds)
 
 
-def outputs_of_held(trained: TrainedNetworks, networks: Sequence[int]) -> numpy.ndarray | None:
+def nested_outputs_of(trained: TrainedNetworks, networks: Sequence[int]) -> numpy.ndarray | None:
     """Return the mean outputs of the validation rows of some networks by choices of other rows.
 
     None where these choices were not followed.
     """
-    held = [outputs for outputs in (trained.held[k] for k in networks) if outputs is not None]
-    if len(held) < len(networks):
+    nested = [outputs for outputs in (trained.nested[k] for k in networks) if outputs is not None]
+    if len(nested) < len(networks):
         return None
-    return mean_of([outputs.astype(trained.validated[0].spec.dtype) for outputs in held])
+    return mean_of([outputs.astype(trained.validated[0].spec.dtype) for outputs in nested])

@@ -9,7 +9,7 @@
 ``large_tables``       the same some thousand rows at a time; ``sparse_rows``: as sparse matrices
 ``network_splits``     the rows of each network, where it computes
 ``encoded_table``      a table with its encoded rows, in which a column may be shuffled
-``held_parts``         validation rows, predicted by choices that they have had no part in
+``nested_choices``     parts of validation rows, predicted by the choices of other parts
 ``constant``           the constant that predicts best where a table tells nothing of its target
 ``constant_choice``    whether it is predicted, by rows and by others of them
 """

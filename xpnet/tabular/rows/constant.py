@@ -19,7 +19,7 @@ from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.learning.class_offsets import constant_beside_offsets
 from xpnet.ops.offsets import has_offsets, with_offsets
-from xpnet.tabular.rows.held_parts import losses_and_slopes, losses_of_rows
+from xpnet.tabular.rows.nested_choices import losses_and_slopes, losses_of_rows
 from xpnet.tabular.rows.table_split import FitRows, TableSplit
 from xpnet.training import LabeledRows
 

@@ -70,7 +70,7 @@ class ConstantChoice:
         """Return for each network whether the constant predicts its rows clearly better."""
         return [self._is_beaten(network, None) for network in self.networks]
 
-    def held(self) -> list[numpy.ndarray | None]:
+    def nested_outputs(self) -> list[numpy.ndarray | None]:
         """Return for each network the outputs of its rows, as the rows of other parts choose.
 
         returns arrays (rows, outputs), None where the choices of the networks were not followed
@@ -84,15 +84,15 @@ class ConstantChoice:
                 for part in network.parts.tolist()
             }
         }
-        held: list[numpy.ndarray | None] = []
+        nested: list[numpy.ndarray | None] = []
         for fold, outputs, parts in self.networks:
             if outputs is None or parts is None:
-                held.append(None)
+                nested.append(None)
                 continue
             is_constant = [constant_parts[fold, part] for part in parts.tolist()]
             constant = self.constants.of_validation_rows(fold)
-            held.append(numpy.where(numpy.array(is_constant)[:, None], constant, outputs))
-        return held
+            nested.append(numpy.where(numpy.array(is_constant)[:, None], constant, outputs))
+        return nested
 
     def _is_constant(self, left_out: PartOfFold | None) -> bool:
         """Return whether the constant is chosen without the rows of a part, None for all rows."""

@@ -142,8 +142,8 @@ def encode_and_divide_new(
     """
     parts = max(2, round(1 / (settings.validation_fraction or DEFAULT_FRACTION)))
     if validation is not None:
-        rows, own = (encode_rows(encoder, part, settings.dtype) for part in (new, validation))
-        return TableSplit(rows, own)
+        rows = encode_rows(encoder, new, settings.dtype)
+        return TableSplit(rows, encode_rows(encoder, validation, settings.dtype))
     if new.links.time is not None:
         both = new.divided_by_time(1 / parts)
         earlier, later = (encode_rows(encoder, part, settings.dtype) for part in both)

@@ -42,7 +42,7 @@ from xpnet.tabular.ensemble.linear.solvers import (
     fit_ridges,
 )
 from xpnet.tabular.rows.constant import targets_beside_offsets
-from xpnet.tabular.rows.held_parts import HeldEpochs, HeldOutputs
+from xpnet.tabular.rows.nested_choices import NestedEpochs, NestedOutputs
 from xpnet.tabular.rows.network_splits import rows_on_host
 from xpnet.tabular.rows.sparse_rows import dense_rows
 from xpnet.training import LabeledRows
@@ -321,25 +321,27 @@ def _log_loss(probabilities: numpy.ndarray, rows: LabeledRows) -> float:
     return _weighted_sum(log_losses(probabilities, rows.Y), rows.weight)
 
 
-def held_outputs(
-    held: HeldEpochs,
+def nested_outputs(
+    nested: NestedEpochs,
     models: Sequence[LinearModel],
     X: numpy.ndarray,
     loss: str,
     moves: numpy.ndarray | None = None,
-) -> HeldOutputs:
+) -> NestedOutputs:
     """Return the outputs of validation rows, whose choices other validation rows make.
 
     models : linear baselines of several penalties, none for no baseline
     X : (rows, inputs) of the validation rows, on the host
     moves : of `moves_of_blends`, of the models' best; None for none
     """
-    parts = held.held
+    parts = nested.parts
     if not models:
-        outputs = numpy.stack([outputs.mean(axis=0) for outputs in held.outputs])
-        rows = numpy.arange(len(parts.parts))
+        outputs = numpy.stack([outputs.mean(axis=0) for outputs in nested.outputs])
+        rows = numpy.arange(len(parts.part_of_row))
         of_parts = [parts.losses_of_others(mean[None])[k] for k, mean in enumerate(outputs)]
-        return HeldOutputs(parts, outputs[parts.parts, rows][None], numpy.array(of_parts)[:, None])
+        return NestedOutputs(
+            parts, outputs[parts.part_of_row, rows][None], numpy.array(of_parts)[:, None]
+        )
     of_models = [model.outputs(X) for model in models]
     best = [0] * parts.count
     if len(models) > 1:
@@ -347,13 +349,13 @@ def held_outputs(
         best = numpy.argmin(of_others, axis=0).tolist()
     blends = numpy.empty((len(BLEND_WEIGHTS), *of_models[0].shape))
     losses = numpy.empty((parts.count, len(BLEND_WEIGHTS)))
-    for part, (members, model) in enumerate(zip(held.outputs, best, strict=True)):
+    for part, (members, model) in enumerate(zip(nested.outputs, best, strict=True)):
         blended = blended_outputs(members.astype(numpy.float64), of_models[model], loss, moves)
-        own = parts.parts == part
+        own = parts.part_of_row == part
         for weight, blend in enumerate(blended):
             losses[part, weight] = parts.losses_of_others(blend[None])[part]
             blends[weight, own] = blend[own]
-    return HeldOutputs(parts, blends, losses)
+    return NestedOutputs(parts, blends, losses)
 
 
 def best_blend(losses: numpy.ndarray, loss: str, *, prefers_linear: bool = False) -> int:

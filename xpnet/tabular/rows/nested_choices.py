@@ -1,4 +1,4 @@
-"""Predictions of validation rows by choices that these rows have had no part in.
+"""Predictions of validation rows by choices of other validation rows: nested predictions.
 
 The validation rows of a network choose its epoch, the penalty of its linear baseline and how far
 this baseline is blended in. The smallest of several losses of few rows is smaller than the loss of
@@ -73,24 +73,24 @@ def losses_and_slopes(
 
 
 @dataclass(frozen=True, eq=False)
-class HeldParts:
+class ValidationParts:
     """The parts of the validation rows of a network, on the host.
 
     spec : of the network, for its loss
-    parts : (rows,) int; weight : (rows,)
+    part_of_row : (rows,) int; weight : (rows,)
     Y : (rows,) class indices, (rows, classes) soft labels, with offsets behind them (rows, 2 *
         classes), or (rows, outputs) numbers
     """
 
     spec: NetworkSpec
-    parts: numpy.ndarray
+    part_of_row: numpy.ndarray
     Y: numpy.ndarray
     weight: numpy.ndarray
 
     @property
     def count(self) -> int:
         """Return the number of parts."""
-        return int(self.parts.max()) + 1
+        return int(self.part_of_row.max()) + 1
 
     def losses_of_others(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return for each part the sum of the losses of the rows of other parts: (parts,).
@@ -103,16 +103,16 @@ class HeldParts:
     def losses_of_parts(self, outputs: numpy.ndarray) -> numpy.ndarray:
         """Return the sum of the losses of the rows of each part, by their weights: (parts,)."""
         losses = self.weight * losses_of_rows(outputs.astype(numpy.float64), self.Y, self.spec)
-        return numpy.bincount(self.parts, losses, self.count)
+        return numpy.bincount(self.part_of_row, losses, self.count)
 
     def mean_loss(self, outputs: numpy.ndarray) -> float:
         """Return the mean loss of the rows. outputs : (rows, outputs), as they are predicted"""
         return float(self.losses_of_parts(outputs[None]).sum() / self.weight.sum())
 
 
-def held_parts_of(
+def validation_parts_of(
     rows: LabeledRows, groups: numpy.ndarray | None, spec: NetworkSpec
-) -> HeldParts | None:
+) -> ValidationParts | None:
     """Divide validation rows at random, rows of one group together.
 
     None for more rows than need it, and for too few.
@@ -132,14 +132,14 @@ def held_parts_of(
     else:
         parts = RowLinks(groups=groups).parts(PARTS, count, random_state)
     parts = numpy.unique(parts, return_inverse=True)[1]
-    return replace(one_part_of(rows, spec), parts=parts)
+    return replace(one_part_of(rows, spec), part_of_row=parts)
 
 
-def one_part_of(rows: LabeledRows, spec: NetworkSpec) -> HeldParts:
+def one_part_of(rows: LabeledRows, spec: NetworkSpec) -> ValidationParts:
     """Return validation rows, on the host, as one part, whose loss can be measured."""
     count = len(rows.Y)
     weight = numpy.ones(count) if rows.weight is None else rows.weight.astype(numpy.float64)
-    return HeldParts(spec, numpy.zeros(count, numpy.int64), numpy.asarray(rows.Y), weight)
+    return ValidationParts(spec, numpy.zeros(count, numpy.int64), numpy.asarray(rows.Y), weight)
 
 
 def parts_of_labels(labels: numpy.ndarray, random_state: numpy.random.RandomState) -> numpy.ndarray:
@@ -157,32 +157,32 @@ def parts_of_labels(labels: numpy.ndarray, random_state: numpy.random.RandomStat
     return parts
 
 
-class HeldEpochs:
+class NestedEpochs:
     """The outputs of validation rows at the epochs that the rows of other parts choose.
 
     The others of a part also say after which epoch the training would have ended without it. A row
     that could end the training would have a part in the choice for itself: its loss would be lower
     than that of a new row.
 
-    held : the parts
+    parts : of the validation rows
     max_waited : returns the number of epochs since a best epoch after which a training ends
     losses : (parts,) lowest losses of other parts so far
     best_epochs : (parts,) the epochs that had them; epochs : number of epochs that were compared
     outputs : of each part the outputs of all rows at its epoch, (members, rows, outputs)
     """
 
-    def __init__(self, held: HeldParts, max_waited: Callable[[int], int]) -> None:
-        self.held = held
+    def __init__(self, parts: ValidationParts, max_waited: Callable[[int], int]) -> None:
+        self.parts = parts
         self.max_waited = max_waited
-        self.losses: numpy.ndarray = numpy.full(held.count, numpy.inf)
-        self.best_epochs: numpy.ndarray = numpy.zeros(held.count, numpy.int64)
+        self.losses: numpy.ndarray = numpy.full(parts.count, numpy.inf)
+        self.best_epochs: numpy.ndarray = numpy.zeros(parts.count, numpy.int64)
         self.epochs: int = 0
         self.outputs: list[numpy.ndarray] = []
 
     @property
     def may_go_on(self) -> bool:
         """Return whether the rows are few, so that a training goes on after its end for a part."""
-        is_few = len(self.held.parts) <= MAX_ROWS_THAT_WAIT
+        is_few = len(self.parts.part_of_row) <= MAX_ROWS_THAT_WAIT
         return is_few and bool(self.are_waiting.any())
 
     @property
@@ -196,7 +196,7 @@ class HeldEpochs:
 
         returns the mean loss of all rows
         """
-        of_parts = self.held.losses_of_parts(outputs)
+        of_parts = self.parts.losses_of_parts(outputs)
         losses = of_parts.sum() - of_parts
         is_lower = (losses < self.losses) & (self.are_waiting if self.epochs else True)
         self.epochs += 1
@@ -206,7 +206,7 @@ class HeldEpochs:
         ]
         self.losses = numpy.where(is_lower, losses, self.losses)
         self.best_epochs[is_lower] = self.epochs
-        return float(of_parts.sum() / self.held.weight.sum())
+        return float(of_parts.sum() / self.parts.weight.sum())
 
     def of_rows(self) -> numpy.ndarray:
         """Return the outputs of the rows, each at the epoch that other parts choose.
@@ -214,20 +214,20 @@ class HeldEpochs:
         returns (rows, outputs), means over the members
         """
         means = numpy.stack([outputs.mean(axis=0) for outputs in self.outputs])
-        return means[self.held.parts, numpy.arange(len(self.held.parts))]
+        return means[self.parts.part_of_row, numpy.arange(len(self.parts.part_of_row))]
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOutputs:
+class NestedOutputs:
     """The outputs of validation rows for each blend weight of the linear baseline.
 
-    held : the parts
+    parts : of the validation rows
     blends : (blend weights, rows, outputs), each row at the epoch and penalty that other parts
         choose
     losses : (parts, blend weights) of the rows of other parts
     """
 
-    held: HeldParts
+    parts: ValidationParts
     blends: numpy.ndarray
     losses: numpy.ndarray
 
@@ -235,10 +235,10 @@ class HeldOutputs:
     def own_losses(self) -> numpy.ndarray:
         """Return the losses of each part as others have chosen for it: (parts, blend weights)."""
         return numpy.stack(
-            [self.held.losses_of_parts(blend[None]) for blend in self.blends], axis=1
+            [self.parts.losses_of_parts(blend[None]) for blend in self.blends], axis=1
         )
 
     def of_weights(self, indices: numpy.ndarray) -> numpy.ndarray:
         """Return the outputs: (rows, outputs). indices : (parts,) of the blend weight of each"""
-        rows = numpy.arange(len(self.held.parts))
-        return self.blends[indices[self.held.parts], rows]
+        rows = numpy.arange(len(self.parts.part_of_row))
+        return self.blends[indices[self.parts.part_of_row], rows]
