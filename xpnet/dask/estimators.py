@@ -22,7 +22,7 @@ from xpnet.distributed.group import TIMEOUT
 from xpnet.errors import InputError
 from xpnet.estimators.mlp import MLP
 from xpnet.learning.losses import NumericLoss
-from xpnet.learning.parameters import with_documentation_of
+from xpnet.learning.parameters import documented_as, with_documentation_of
 from xpnet.training import Training
 from xpnet.typing import ArrayLike
 
@@ -328,24 +328,11 @@ class MLPClassifier(OnCluster, xpnet.MLPClassifier):
         """
         return self._each_block("predict_proba", X, offset=offset)
 
+    @documented_as(predict_proba)
     def predict_log_proba(
         self, X: "RowsLike | Collection", *, offset: ArrayLike | None = None
     ) -> Any:
-        """Predict the logarithm of each class's probability.
-
-        Parameters
-        ----------
-        X : array, shape (rows, features)
-            Dask's, or any that the estimator without Dask takes.
-        offset : array, shape (rows,) or (rows, classes), optional
-            Offsets of rows in memory, as `xpnet.MLPClassifier.predict_proba` takes them.
-
-        Returns
-        -------
-        array, shape (rows, classes)
-            In the order of ``classes_``: a Dask array for a Dask array, a Dask frame for a Dask
-            frame.
-        """
+        """Predict the logarithm of each class's probability."""
         return self._each_block("predict_log_proba", X, offset=offset)
 
 

@@ -189,18 +189,6 @@ class ArraySource(Source):
         self.starts: numpy.ndarray = numpy.append(firsts, self.shape[0])
 
     def read(self, block: int) -> numpy.ndarray:
-        """Read the rows of a block.
-
-        Parameters
-        ----------
-        block : int
-            The number of the block, from 0.
-
-        Returns
-        -------
-        numpy.ndarray, shape (rows of the block, features)
-            The rows.
-        """
         return numpy.asarray(self.array[int(self.starts[block]) : int(self.starts[block + 1])])
 
 
@@ -299,18 +287,6 @@ class ParquetSource(Source):
             )
 
     def parts(self, block: int) -> Iterator[numpy.ndarray]:
-        """Read the rows of a group, some thousand at a time.
-
-        Parameters
-        ----------
-        block : int
-            The number of the block, from 0.
-
-        Yields
-        ------
-        numpy.ndarray, shape (some rows, features)
-            The rows, in their order.
-        """
         for batch in self.frame.batches(block, self.features):
             X = numpy.empty((batch.num_rows, len(self.features)), self.dtype)
             for place, column in enumerate(batch.columns):

@@ -19,9 +19,8 @@ from xpnet.learning.class_offsets import offsets_of_logits
 from xpnet.learning.exposure import Exposures, check_exposures_of_validation
 from xpnet.learning.fitted.record import FittedAttribute, in_copy
 from xpnet.learning.ordered import (
-    Choice,
-    Order,
     OrderedTargets,
+    OrderParameters,
     learn_ordered,
     order_before,
     order_of,
@@ -48,9 +47,9 @@ if TYPE_CHECKING:
     from sklearn.utils import Tags
 
 
-@with_documentation_of(Parameters=EstimatorParameters, Attributes=MLP)
+@with_documentation_of(Parameters=EstimatorParameters, Attributes=MLP, Order=OrderParameters)
 @dataclass(eq=False, repr=False)
-class MLPClassifier(ClassifierMixin, MLP):
+class MLPClassifier(OrderParameters, ClassifierMixin, MLP):
     """A multi-layer perceptron classifier with the parameters of scikit-learn's, and more.
 
     It minimises cross-entropy plus an L2 penalty. With the same ``random_state`` it finds the same
@@ -61,6 +60,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     Parameters
     ----------
     <parameters of both estimators>
+    <order of both estimators>
     class_weight : dict, list of dict, "balanced" or None, default None
         Weights by label, or rows / (classes * rows of the class); they multiply ``sample_weight``.
         Of several targets a dict for each.
@@ -68,14 +68,6 @@ class MLPClassifier(ClassifierMixin, MLP):
         The share of a label that is spread over all classes in training, in [0, 1); of an indicator
         matrix each number goes towards 1/2 by it. Scores and validation losses are measured on the
         labels as they are.
-    ordered : sequence of labels, False or None, default None
-        The classes in rising order, such as ``["low", "middle", "high"]``, which are learned by
-        cumulative logits: one score, and thresholds that rise. None takes the order of ``y`` where
-        it is an ordered categorical of pandas or an ``Enum`` of polars, whose ``Categorical`` is
-        sorted by its texts and so has no order here; False takes none.
-    ordered_prediction : {"median", "mode"}, default "median"
-        Which of ordered classes is predicted: the median class, which has the smallest mean
-        distance in ranks, or the most probable one.
 
     Attributes
     ----------
@@ -115,8 +107,6 @@ class MLPClassifier(ClassifierMixin, MLP):
         None, {"balanced"}, Mapping, list, None
     )
     label_smoothing: float = allowing(0.0, FRACTION)
-    ordered: Order = allowing(None, ARRAY_LIKE, bool, None)
-    ordered_prediction: Choice = allowing("median", {"median", "mode"})
 
     loss: ClassVar[str] = "log_loss"
     classes_ = FittedAttribute[numpy.ndarray | list[numpy.ndarray]](
@@ -341,33 +331,11 @@ class MLPClassifier(ClassifierMixin, MLP):
                 outputs = backend.xp.concat([1 - outputs, outputs], axis=1)
         return like_input(outputs, X, backend)
 
+    @documented_as(predict_proba)
     def predict_log_proba(
         self, X: RowsLike, *, offset: ArrayLike | None = None
     ) -> Array | list[Array]:
-        """Predict the logarithm of the probability of each class.
-
-        Parameters
-        ----------
-        X : array or scipy sparse matrix, shape (rows, features)
-            The rows; a data frame or lists, too.
-        offset : array, shape (rows,) or (rows, classes), optional
-            Offsets, which are added to the logits, as for `fit`; None for 0.
-
-        Returns
-        -------
-        array, shape (rows, classes), or list of them
-            In the order of ``classes_``, of X's library; of several targets a list with those of
-            each.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before ``fit``.
-        ValueError
-            For other features, and for values that are not finite.
-        MixedArraysError
-            For arrays of another library than those of ``fit``.
-        """
+        """Predict the logarithm of the probability of each class."""
         probabilities = self._probabilities(X, "predict_log_proba", offset)
         network = self._record_of_fit().network
         log: Any = numpy.log if is_on_host(X) else network.backend.xp.log

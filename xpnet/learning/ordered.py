@@ -13,6 +13,7 @@ from xpnet.backend import Backend, NetworkSpec
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.learning.labels import classes_of_columns
+from xpnet.learning.parameters import ARRAY_LIKE, allowing
 from xpnet.learning.targets import ClassTargets, HostTargets, Targets, dense, labels_at
 from xpnet.ops import Array, softplus
 from xpnet.typing import ArrayLike
@@ -23,6 +24,27 @@ categorical of pandas or polars, False for no order."""
 
 Choice = Literal["median", "mode"]
 """Which of ordered classes is predicted: the median class or the most probable one."""
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class OrderParameters:
+    """The parameters of classifiers for classes with an order.
+
+    Parameters
+    ----------
+    ordered : sequence of labels, False or None, default None
+        The classes in rising order, such as ``["low", "middle", "high"]``, which are learned by
+        cumulative logits: one score, and thresholds that rise. None takes the order of ``y`` where
+        it is an ordered categorical of pandas or an ``Enum`` of polars, whose ``Categorical`` is
+        sorted by its texts and so has no order here; False takes none.
+    ordered_prediction : {"median", "mode"}, default "median"
+        Which of ordered classes is predicted: the median class, which has the smallest mean
+        distance in ranks, or the most probable one.
+    """
+
+    ordered: Order = allowing(None, ARRAY_LIKE, bool, None)
+    ordered_prediction: Choice = allowing("median", {"median", "mode"})
+
 
 MIN_GAP = 1e-9
 """Smallest distance of two thresholds that outputs are computed of. Probabilities that are rounded

@@ -150,15 +150,15 @@ def with_documentation_of(**sources: type) -> Callable[[type[Estimator]], type[E
 
     sources : by the name of a section, ``Parameters`` or ``Attributes``, the class in whose
         docstring it stands; it takes the place of ``<parameters of both estimators>`` or
-        ``<attributes of both estimators>``; with ``Loss`` the section ``Parameters`` takes that of
-        ``<loss of both estimators>``
+        ``<attributes of both estimators>``; with another name, such as ``Loss``, the section
+        ``Parameters`` takes that of ``<loss of both estimators>``
     """
 
     def document(estimator: type[Estimator]) -> type[Estimator]:
         """Put the sections into the docstring of an estimator."""
         text = cleandoc(estimator.__doc__ or "") + "\n"
         for name, source in sources.items():
-            section = "Parameters" if name == "Loss" else name
+            section = "Attributes" if name == "Attributes" else "Parameters"
             _, _, shared = cleandoc(source.__doc__ or "").partition(
                 f"{section}\n{'-' * len(section)}\n"
             )

@@ -23,9 +23,8 @@ from xpnet.learning.labels import (
     hard_labels,
     hint_at_soft_labels,
 )
-from xpnet.learning.ordered import Choice, Order, indices_in, order_of, ordered_classes
+from xpnet.learning.ordered import OrderParameters, indices_in, order_of, ordered_classes
 from xpnet.learning.parameters import (
-    ARRAY_LIKE,
     FRACTION,
     Interval,
     allowing,
@@ -64,9 +63,9 @@ class SoftLabels(NamedTuple):
     classes: ArrayLike
 
 
-@with_documentation_of(Parameters=TabularParameters, Attributes=Tabular)
+@with_documentation_of(Parameters=TabularParameters, Attributes=Tabular, Order=OrderParameters)
 @dataclass(eq=False, repr=False, kw_only=True)
-class TabularClassifier(ClassifierMixin, Tabular):
+class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
     """Classify the rows of a table, without settings that have to be chosen.
 
     A `TableEncoder` encodes the table as numbers. A few networks are trained on them, each with its
@@ -76,6 +75,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
     Parameters
     ----------
     <parameters of both estimators>
+    <order of both estimators>
     label_smoothing : float, default 0.0
         The share of a label that is spread over all classes in training, in [0, 1).
     class_weight : dict, "balanced" or None, default None
@@ -88,14 +88,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
         The probability of the second of two classes from which `predict` returns it, in (0, 1); or
         the score of the validation rows, weighted as in the loss, that it maximises: the F1 of the
         second class, or the balanced accuracy. None for the most probable class.
-    ordered : sequence of labels, False or None, default None
-        The classes in rising order, such as ``["low", "middle", "high"]``, which are learned by
-        cumulative logits: one score, and thresholds that rise. None takes the order of ``y`` where
-        it is an ordered categorical of pandas or an ``Enum`` of polars, whose ``Categorical`` is
-        sorted by its texts and so has no order here; False takes none.
-    ordered_prediction : {"median", "mode"}, default "median"
-        Which of ordered classes is predicted: the median class, which has the smallest mean
-        distance in ranks, or the most probable one.
 
     Attributes
     ----------
@@ -132,8 +124,6 @@ class TabularClassifier(ClassifierMixin, Tabular):
     threshold: float | str | None = allowing(
         None, Interval(Real, 0, 1, closed="neither"), {"f1", "balanced_accuracy"}, None
     )
-    ordered: Order = allowing(None, ARRAY_LIKE, bool, None)
-    ordered_prediction: Choice = allowing("median", {"median", "mode"})
 
     _task = "classification"
 
