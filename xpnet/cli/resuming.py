@@ -12,7 +12,9 @@ from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.settings import CHANGEABLE, TrainSettings
 from xpnet.dispatch import choose
 from xpnet.errors import XpnetError
+from xpnet.tabular.ensemble.recipe import may_round
 from xpnet.tabular.rows.large_tables import has_large_size
+from xpnet.tabular.rows.target_coding import loss_of_classes
 from xpnet.training import Callback, TrainingState
 
 FINGERPRINT_BLOCKS = 64
@@ -159,9 +161,7 @@ def _digits_of(number: float) -> str:
 
 
 def _may_round(rows: FileRows, settings: TrainSettings) -> bool:
-    """Return whether a training on rows rounds factors of products where no option says so.
-
-    Trainings for classes do, but for ordered ones, whose loss is another.
-    """
-    has_classes = rows.classes is not None and settings.ordered is None
-    return has_classes and settings.dtype == "float32"
+    """Return whether a training on rows rounds factors of products where no option says so."""
+    if rows.classes is None:
+        return False
+    return may_round(loss_of_classes(are_ordered=settings.ordered is not None), settings.dtype)

@@ -11,7 +11,6 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from xpnet.backend.spec import Loss
 from xpnet.errors import InputError, warn_user
 from xpnet.learning.class_offsets import offsets_of_classes
 from xpnet.learning.exposure import Exposures, check_exposures_of_validation
@@ -47,7 +46,7 @@ from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.refinement import Refinement
 from xpnet.tabular.rows.coded_labels import CodedLabels
 from xpnet.tabular.rows.table_rows import check_row_weights
-from xpnet.tabular.rows.target_coding import ClassCoding, TargetCoding
+from xpnet.tabular.rows.target_coding import ClassCoding, TargetCoding, loss_of_classes
 from xpnet.tabular.settings import TableSettings
 from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer
 
@@ -262,7 +261,7 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
         if offset is None:
             return None
         assert isinstance(coding, ClassCoding)
-        loss: Loss = "ordered_cross_entropy" if coding.are_ordered else "softmax_cross_entropy"
+        loss = loss_of_classes(are_ordered=coding.are_ordered)
         offsets = offsets_of_classes(offset, rows, loss, coding.outputs, f"offset{ending}")
         return offsets if offsets.any() else None
 
@@ -301,7 +300,7 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
                 f"since temperatures do not keep the order; got {self.calibration!r}. Leave "
                 "calibration out."
             )
-        return replace(settings, loss="ordered_cross_entropy")
+        return replace(settings, loss=loss_of_classes(are_ordered=True))
 
     def _learned_targets(self, y: CodedLabels | numpy.ndarray, passed: object) -> ClassCoding:
         if isinstance(passed, SoftLabels):

@@ -165,12 +165,16 @@ class Encoding(ABC):
 
         return write
 
-    # ---- linear baselines and searches
+    # ---- linear baselines, searches and monotonic networks
 
     @property
     def bins(self) -> int:
         """Return how many of the last outputs are bins of a number."""
         return 0
+
+    def rises(self) -> list[bool]:
+        """Return for each output whether it rises with the number of the column."""
+        return [False] * len(self.labels)
 
     def as_numbers(self) -> numpy.ndarray:
         """Return sums of the outputs that hold the column in few numbers: (outputs, numbers)."""

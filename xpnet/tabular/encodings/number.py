@@ -150,6 +150,11 @@ class NumberEncoding(Encoding):
         """Return how many of the last outputs are bins."""
         return max(0, len(self.edges) - 1)
 
+    def rises(self) -> list[bool]:
+        """Return for each output whether it rises with the number: that and its bins."""
+        value, gap, cycle = self.scale != 0, self.gaps, 2 * self.cycle
+        return [True] * value + [False] * (gap + cycle) + [True] * self.bins
+
     def as_numbers(self) -> numpy.ndarray:
         """Return sums of the outputs in which all bins are one number: (outputs, numbers)."""
         identity = numpy.eye(len(self.labels))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from xpnet.backend import Backend, NetworkSpec, with_precision
-from xpnet.backend.spec import CLASS_LOSSES
+from xpnet.backend.spec import CLASS_LOSSES, Loss
 from xpnet.data.sources import Source
 from xpnet.dispatch import choose
 from xpnet.learning.parameters import monotonic_signs
@@ -19,7 +19,6 @@ from xpnet.models.inputs import check_spec
 from xpnet.optimizers import Constant, Schedule
 from xpnet.tabular.encoder import TableEncoder
 from xpnet.tabular.encodings.encoding import Encoding
-from xpnet.tabular.encodings.number import NumberEncoding
 from xpnet.tabular.ensemble.best_epoch import Patience
 from xpnet.tabular.ensemble.linear.baseline import (
     MAX_OUTPUTS,
@@ -263,19 +262,10 @@ def signs_of_inputs(settings: TableSettings, encoder: object) -> tuple[int, ...]
     if not signs:
         return ()
     return tuple(
-        sign
+        signs[encoding.column] * rises
         for encoding in encoder.encodings_
-        for sign in _signs_of_outputs(encoding, signs[encoding.column])
+        for rises in encoding.rises()
     )
-
-
-def _signs_of_outputs(encoding: Encoding, sign: int) -> list[int]:
-    """Return the sign of each input that an encoding makes."""
-    if not isinstance(encoding, NumberEncoding):
-        return [0] * len(encoding.labels)
-    is_value = [True] * (encoding.scale != 0) + [False] * encoding.gaps + [True] * encoding.bins
-    assert not sign or len(is_value) == len(encoding.labels)
-    return [sign * value for value in is_value] if sign else [0] * len(encoding.labels)
 
 
 def in_precision(backend: str | Backend | None, precision: str) -> str | Backend | None:
@@ -293,8 +283,16 @@ def training_backend_of(
     Where the precision is "auto", products of trainings for labels round their factors if that
     takes less time.
     """
-    may_round = settings.precision == "auto" and spec.loss == ROUNDED_LOSS
-    return in_precision(backend, "auto") if may_round and spec.dtype == "float32" else backend
+    rounds = settings.precision == "auto" and may_round(spec.loss, spec.dtype)
+    return in_precision(backend, "auto") if rounds else backend
+
+
+def may_round(loss: Loss, dtype: str) -> bool:
+    """Return whether trainings may round the factors of products, unless the user says otherwise.
+
+    dtype : of the parameters
+    """
+    return loss == ROUNDED_LOSS and dtype == "float32"
 
 
 def work_of_an_epoch(spec: NetworkSpec) -> int:

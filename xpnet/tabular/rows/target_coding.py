@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy
 
+from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
 from xpnet.learning.labels import are_one_hot, checked_shares, hard_labels
 from xpnet.learning.ordered import indices_in
@@ -24,6 +25,11 @@ class TargetCoding(Protocol):
 
         name : of the argument, for errors
         """
+
+
+def loss_of_classes(*, are_ordered: bool) -> Loss:
+    """Return the loss of classes, which may have an order."""
+    return "ordered_cross_entropy" if are_ordered else "softmax_cross_entropy"
 
 
 @dataclass(frozen=True)
