@@ -1,7 +1,6 @@
 """Estimators of tables: what they learn without a setting, and what each setting does."""
 
 import pickle
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -549,22 +548,29 @@ def test_no_epoch_begins_that_would_end_too_late(
 def test_the_time_that_simple_models_take_counts(
     table: pandas.DataFrame, target: numpy.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By this clock simple models take 50 s, and an epoch takes no time."""
+    seconds = [0.0]
+
     def slow(*_: Any) -> None:
-        time.sleep(0.5)
+        seconds[0] += 50
 
     def slow_scales(encodings: Any, rows: Any, *_: Any, **settings: int) -> numpy.ndarray:
-        time.sleep(0.5)
+        seconds[0] += 50
         return numpy.ones(rows.X.shape[1])
 
-    monkeypatch.setattr(network_training, "fit_linear", slow)
+    clock = SimpleNamespace(monotonic=lambda: seconds[0], perf_counter=lambda: seconds[0])
+    for room in (best_epoch, ensemble, recipe, network_training, engine):
+        monkeypatch.setattr(room, "time", clock)
+    monkeypatch.setattr(base, "monotonic", clock.monotonic)
     limited = TabularRegressor(
-        time_limit=0.5, networks=1, n_iter_no_change=200, random_state=0
-    ).fit(table, target)
-    assert limited.n_iter_ == 1
+        time_limit=45, networks=1, max_iter=3, refit=False, n_iter_no_change=200, random_state=0
+    )
+    monkeypatch.setattr(network_training, "fit_linear", slow)
+    assert limited.fit(table, target).n_iter_ == 1
     monkeypatch.setattr(network_training, "fit_linear", lambda *_: None)
+    assert limited.fit(table, target).n_iter_ == 3
     monkeypatch.setattr(recipe, "scales_of_inputs", slow_scales)
-    limited.fit(table, target)
-    assert limited.n_iter_ == 1
+    assert limited.fit(table, target).n_iter_ == 1
 
 
 @pytest.mark.filterwarnings("error")
