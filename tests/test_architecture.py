@@ -55,7 +55,7 @@ NAMES_WITHOUT_AND_WITH_DASK = {"MLPClassifier", "MLPRegressor"}
 MAX_FILES = 15
 """Maximum number of files in a folder of `SMALL_FOLDERS`."""
 
-SMALL_FOLDERS = ("xpnet/cli", "xpnet/data", "xpnet/learning", "xpnet/tabular")
+SMALL_FOLDERS = ("xpnet/cli", "xpnet/data", "xpnet/estimators", "xpnet/learning", "xpnet/tabular")
 """Rooms whose folders have few files each."""
 
 WITHOUT_PRIVATE_NAMES = (
@@ -78,8 +78,8 @@ ROOTS_OF_ESTIMATORS = {"EstimatorParameters", "TabularParameters", "HoldsFit", "
 """Base classes of all estimators with networks."""
 
 FUNCTIONS_OF_FITTED_ESTIMATORS = {
-    "xpnet/estimators/display.py: LossCurveDisplay.from_estimator",
-    "xpnet/estimators/inspection.py: expected_gradients",
+    "xpnet/estimators/views/display.py: LossCurveDisplay.from_estimator",
+    "xpnet/estimators/views/inspection.py: expected_gradients",
     "xpnet/learning/fitted/record.py: FittedAttribute.__get__",
     "xpnet/learning/fitted/record.py: FittedAttribute.__set__",
 }
@@ -216,10 +216,12 @@ def shown(path: Path) -> str:
 
 
 def upward_imports(room_name: str) -> list[str]:
-    """Imports of a room that lead to a higher floor, or to a room that it must not know."""
+    """Imports of a room that lead to a higher floor, or to a room that it must not know; those for
+    types alone count, too.
+    """
     complaints, level = [], floor(room_name)
     for path in files_of(room_name):
-        for module in imports(path):
+        for module in imports(path, with_typing=True):
             other = floor(room(module))
             if other is None or room(module) == room_name:
                 continue

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from xpnet import gradcheck, modelfile
     from xpnet.distributed.scaling import fit_scaler
     from xpnet.estimators import LossCurveDisplay, MLPClassifier, MLPRegressor
-    from xpnet.estimators.inspection import ImportanceDisplay, expected_gradients
+    from xpnet.estimators.views.inspection import ImportanceDisplay, expected_gradients
     from xpnet.learning.search_spaces import (
         MLP_SEARCH_SPACE,
         TABULAR_SEARCH_SPACE,
@@ -45,7 +45,7 @@ _LAZY = {
     "xpnet": ("gradcheck", "modelfile"),
     "xpnet.distributed.scaling": ("fit_scaler",),
     "xpnet.estimators": ("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
-    "xpnet.estimators.inspection": ("ImportanceDisplay", "expected_gradients"),
+    "xpnet.estimators.views.inspection": ("ImportanceDisplay", "expected_gradients"),
     "xpnet.learning.search_spaces": (
         "MLP_SEARCH_SPACE",
         "TABULAR_SEARCH_SPACE",

@@ -12,8 +12,8 @@ import xpnet
 from xpnet.backend import Backend, NetworkSpec, Parameters, Step, UpdateRule
 from xpnet.dispatch.choose import get_backend
 from xpnet.estimators.classifier import MLPClassifier
-from xpnet.estimators.display import LossCurveDisplay
 from xpnet.estimators.regressor import MLPRegressor
+from xpnet.estimators.views.display import LossCurveDisplay
 from xpnet.layers.affine import Affine
 from xpnet.modelfile.checkpoint import Checkpoint
 from xpnet.models.presets import FeedforwardNeuralNet, LogisticRegression

@@ -122,7 +122,7 @@ def draw_importances(
     path: Path, importances: numpy.ndarray, names: Sequence[str], what: str, title: str
 ) -> None:
     """Draw a bar for each column. importances : (columns, repeats)"""
-    from xpnet.estimators.inspection import MAX_BARS, ImportanceDisplay
+    from xpnet.estimators.views.inspection import MAX_BARS, ImportanceDisplay
 
     with _axes(path, title, 7, 1.5 + 0.3 * min(len(names), MAX_BARS)) as axes:
         ImportanceDisplay(importances, names).plot(axes)

@@ -12,30 +12,30 @@ With the same settings they find the same numbers, with these exceptions, all on
 - ``partial_fit`` takes validation rows, and does not exist for a regressor with L-BFGS.
 
 A fit is data: records that are each made once, and passed on. `MLP._train` makes them in this
-order; no function takes the estimator itself. The modules, in the order in which to read them:
+order; no function takes the estimator itself.
 
-- ``mlp``: the class that both estimators extend, with a fit from top to bottom;
-  ``classifier``, ``regressor``: the estimators;
-- ``parameters``: the parameters of the constructor; ``settings``: what a fit gets of them;
-- ``rows``: the rows of a call, opened and checked; ``checks``: the checks of single arrays;
-- ``fit``: a fit that is ready to train; ``placement``: where it computes; ``network_plan``: its
-  network; ``initial``: the random generator and the first weights;
-- ``stochastic``: training by epochs of minibatches; ``lbfgs``: training by L-BFGS;
-- ``epochs``: an epoch as scikit-learn makes and measures it; ``learning_rate``: the learning rate
-  of each epoch; ``stopping``: callbacks that end a fit; ``verbose``: the lines that are logged;
-- ``record``: the counters and scores of a training; ``resume``: the checkpoints of fits that were
-  cut off;
-- ``fitted``: the record of a fit, and its parts under scikit-learn's names; ``outputs``: what the
-  network computes for the rows of a call; ``predicted``: the estimator as scorers see it;
-  ``inspection``: the parts of a prediction;
-- ``warnings``: scikit-learn's warnings; ``conversion``: skl2onnx; ``display``: a plot of losses.
+``mlp``            the class that both estimators extend, with a fit: read it first
+``classifier``     `MLPClassifier`
+``regressor``      `MLPRegressor`
+``parameters``     the parameters of the constructor
+``settings``       what a fit gets of them
+``rows``           the rows of a call, opened and checked
+``checks``         the checks of single arrays
+``fit``            a fit that is ready to train
+``networks``       its network: where it computes, and what it begins with
+``training``       training by epochs of minibatches, and by L-BFGS
+``learning_rate``  the learning rate of each epoch
+``record``         the counters and scores of a training
+``fitted``         the record of a fit, and its parts under scikit-learn's names
+``outputs``        what the network computes for the rows of a call
+``views``          a fitted estimator as scorers, plots and skl2onnx look at it
 
 `xpnet.learning` holds what these estimators share with those of tables: targets, weights, losses,
 the split for validation, and how attributes show the record of a fit.
 """
 
 from xpnet.estimators.classifier import MLPClassifier
-from xpnet.estimators.display import LossCurveDisplay
 from xpnet.estimators.regressor import MLPRegressor
+from xpnet.estimators.views.display import LossCurveDisplay
 
 __all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor"]

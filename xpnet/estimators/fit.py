@@ -9,13 +9,13 @@ from xpnet.distributed.batches import begin_alike
 from xpnet.distributed.ranks import ALONE, Ranks
 from xpnet.estimators.checks import Columns
 from xpnet.estimators.fitted import EarlierFit, FittedMLP
-from xpnet.estimators.initial import random_state_of
-from xpnet.estimators.network_plan import NetworkPlan, new_network, renewed_network
-from xpnet.estimators.placement import Place, choose_place, place_rows
+from xpnet.estimators.networks.initial import random_state_of
+from xpnet.estimators.networks.network_plan import NetworkPlan, new_network, renewed_network
+from xpnet.estimators.networks.placement import Place, choose_place, place_rows
 from xpnet.estimators.record import TrainingRecord
-from xpnet.estimators.resume import Checkpoints, open_checkpoints
 from xpnet.estimators.rows import CheckedRows, read_validation_rows
 from xpnet.estimators.settings import FitSettings
+from xpnet.estimators.training.resume import Checkpoints, open_checkpoints
 from xpnet.learning.class_offsets import targets_with_offsets
 from xpnet.learning.split import InputRows, Split
 from xpnet.learning.targets import ClassTargets, Targets

@@ -13,7 +13,6 @@ from xpnet.data.sources import RowsLike
 from xpnet.distributed import current_ranks
 from xpnet.errors import InputError
 from xpnet.estimators.checks import Columns
-from xpnet.estimators.conversion import Convertible
 from xpnet.estimators.fit import prepare_fit
 from xpnet.estimators.fitted import (
     FACTS,
@@ -23,14 +22,15 @@ from xpnet.estimators.fitted import (
     FittedState,
     targets_of_spec,
 )
-from xpnet.estimators.lbfgs import train_by_lbfgs
 from xpnet.estimators.learning_rate import LearningRate
 from xpnet.estimators.outputs import NetworkOutputs
 from xpnet.estimators.parameters import EstimatorParameters
-from xpnet.estimators.predicted import PredictedEstimator
 from xpnet.estimators.rows import read_rows
 from xpnet.estimators.settings import STOCHASTIC, FitSettings
-from xpnet.estimators.stochastic import train_by_epochs
+from xpnet.estimators.training.lbfgs import train_by_lbfgs
+from xpnet.estimators.training.stochastic import train_by_epochs
+from xpnet.estimators.views.conversion import Convertible
+from xpnet.estimators.views.predicted import PredictedEstimator
 from xpnet.learning.split import InputRows
 from xpnet.learning.targets import ClassTargets, HostTargets, Targets
 from xpnet.models import Network

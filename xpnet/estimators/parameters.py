@@ -12,7 +12,7 @@ from sklearn.metrics import get_scorer
 
 from xpnet.backend import Backend, UpdateRule
 from xpnet.estimators.settings import STOCHASTIC, FitSettings, Monitored
-from xpnet.estimators.warnings import warn_caller
+from xpnet.estimators.training.warnings import warn_caller
 from xpnet.learning.parameters import (
     ARRAY_LIKE,
     COUNT,

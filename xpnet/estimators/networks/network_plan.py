@@ -10,9 +10,9 @@ from scipy.sparse import issparse
 from xpnet.backend import NetworkSpec, Step
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FittedMLP
-from xpnet.estimators.initial import initial_values
 from xpnet.estimators.learning_rate import LearningRate
-from xpnet.estimators.placement import Place
+from xpnet.estimators.networks.initial import initial_values
+from xpnet.estimators.networks.placement import Place
 from xpnet.estimators.settings import FitSettings
 from xpnet.learning.ordered import with_thresholds
 from xpnet.models import Network

@@ -11,10 +11,10 @@ from sklearn.exceptions import ConvergenceWarning
 from xpnet.backend import Backend, Step
 from xpnet.backend.bounds import bounds_of
 from xpnet.distributed import broadcast_state
-from xpnet.estimators.epochs import reported_loss
 from xpnet.estimators.fit import Fit
-from xpnet.estimators.network_plan import trainable_with
-from xpnet.estimators.warnings import warn_caller
+from xpnet.estimators.networks.network_plan import trainable_with
+from xpnet.estimators.training.epochs import reported_loss
+from xpnet.estimators.training.warnings import warn_caller
 from xpnet.typing import Array
 
 

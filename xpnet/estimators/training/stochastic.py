@@ -7,13 +7,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.distributed import distributed_batches
 from xpnet.distributed.ranks import using
-from xpnet.estimators.epochs import Score, Validation, run_epoch, run_epochs
 from xpnet.estimators.fit import Fit
 from xpnet.estimators.fitted import FittedMLP
-from xpnet.estimators.network_plan import trainable_with
-from xpnet.estimators.resume import Checkpoints
+from xpnet.estimators.networks.network_plan import trainable_with
 from xpnet.estimators.settings import FitSettings
-from xpnet.estimators.stopping import (
+from xpnet.estimators.training.epochs import Score, Validation, run_epoch, run_epochs
+from xpnet.estimators.training.resume import Checkpoints
+from xpnet.estimators.training.stopping import (
     AdaptiveLearningRate,
     Counters,
     Improvement,
@@ -23,8 +23,8 @@ from xpnet.estimators.stopping import (
     negative_training_loss,
     negative_validation_loss,
 )
-from xpnet.estimators.verbose import Verbose
-from xpnet.estimators.warnings import warn_caller
+from xpnet.estimators.training.verbose import Verbose
+from xpnet.estimators.training.warnings import warn_caller
 from xpnet.training import (
     Batches,
     Callback,

@@ -1,6 +1,6 @@
 """The lines that scikit-learn's networks print of each epoch."""
 
-from xpnet.estimators.stopping import AdaptiveLearningRate, Improvement
+from xpnet.estimators.training.stopping import AdaptiveLearningRate, Improvement
 from xpnet.training import Callback, Training
 from xpnet.training.log import log_progress
 

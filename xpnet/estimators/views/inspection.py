@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 
 from xpnet.errors import InputError
 from xpnet.estimators.checks import check_X
-from xpnet.estimators.display import axes_for
+from xpnet.estimators.views.display import axes_for
 from xpnet.learning.scikit_learn import BaseEstimator
 from xpnet.models.inputs import to_host
 from xpnet.typing import ArrayLike
