@@ -11,7 +11,13 @@ import pytest
 
 from xpnet.cli.reading import ReadColumns
 from xpnet.cli.rows.columns_of_rows import read_links, soft_rows, with_factors, with_weights
-from xpnet.cli.rows.divided import split, split_folds, split_last, with_training_classes
+from xpnet.cli.rows.divided import (
+    MeasuredParts,
+    split,
+    split_folds,
+    split_last,
+    with_training_classes,
+)
 from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.rows.training_rows import check_options_of_task, classes_in_order, note_of_offsets
 from xpnet.cli.settings import LinkedSettings, MeasuringSettings, RateSettings, TrainSettings
@@ -168,7 +174,7 @@ CLASSES = np.array(["p", "q", "r"])
 def test_test_rows_of_other_classes_are_left_out() -> None:
     training = rows_of([0, 2, 2, 0], classes=CLASSES, chosen=[0, 1, 2, 3])
     test = rows_of([2, 1, 0, 1], classes=CLASSES, chosen=[4, 5, 6, 7])
-    training, test = with_training_classes(training, test)
+    training, test = with_training_classes(MeasuredParts(training, test))
     assert training.classes.tolist() == test.classes.tolist() == ["p", "r"]
     assert training.y.tolist() == [0, 1, 1, 0]
     assert (test.y.tolist(), test.features.places.tolist()) == ([1, 0], [4, 6])
@@ -180,14 +186,15 @@ def test_the_odds_of_the_classes_that_are_left() -> None:
     factors = np.array([[1.0, 2.0, 4.0], [1.0, 3.0, 5.0], [2.0, 7.0, 8.0]])
     training = rows_of([0, 2, 2], classes=CLASSES, chosen=[0, 1, 2], factors=factors)
     test = rows_of([2], classes=CLASSES, chosen=[4], factors=factors[2:])
-    training, test = with_training_classes(training, test)
+    training, test = with_training_classes(MeasuredParts(training, test))
     np.testing.assert_allclose(training.factors, [4.0, 5.0, 4.0])  # of r, relative to p
     np.testing.assert_allclose(test.factors, [4.0])
     assert training.frame.notes == []
     four = np.array(["p", "q", "r", "s"])
     factors = np.arange(1.0, 13.0).reshape(3, 4)
     training = rows_of([0, 3, 2], classes=four, chosen=[0, 1, 2], factors=factors)
-    training, _ = with_training_classes(training, rows_of([0], classes=four, chosen=[4]))
+    parts = MeasuredParts(training, rows_of([0], classes=four, chosen=[4]))
+    training, _ = with_training_classes(parts)
     np.testing.assert_array_equal(training.factors, factors[:, [0, 2, 3]])
 
 
@@ -198,7 +205,7 @@ def test_all_classes_numbers_and_soft_labels_stay() -> None:
         rows_of([0.0, 1.0], chosen=[0, 1]),
         rows_of([0, 1], classes=CLASSES, chosen=[0, 1], shares=np.eye(3)[:2]),
     ):
-        assert with_training_classes(training, test) == (training, test)
+        assert with_training_classes(MeasuredParts(training, test)) == (training, test)
 
 
 def test_weights_of_rows_of_which_those_of_zero_are_left_out() -> None:

@@ -266,7 +266,7 @@ def random_case(seed: int) -> Case:
 
 
 def has_groups(case: Case) -> bool:
-    validation: Any = case.choice.constants.divided.validation
+    validation: Any = case.choice.constants.split.validation
     return validation[0].groups is not None
 
 

@@ -23,8 +23,9 @@ from xpnet.cli.report import (
     write_others,
 )
 from xpnet.cli.resuming import SameRun
+from xpnet.cli.rows.divided import MeasuredParts
 from xpnet.cli.rows.file_rows import FileRows
-from xpnet.cli.rows.training_rows import MeasuredParts, divisions_of, read_training_rows
+from xpnet.cli.rows.training_rows import divisions_of, read_training_rows
 from xpnet.cli.scores import (
     baseline_scores,
     note_of_baseline,

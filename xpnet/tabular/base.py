@@ -184,10 +184,8 @@ class Tabular(Refinable):
         settings = self._settings_for(coding)
         encoder = self.new_encoder(start.random_state)
         validation_rows = self._validation_rows(coding, validation)
-        divided = encode_and_divide(
-            settings, encoder, training, validation_rows, start.random_state
-        )
-        return self._train(prepare_fit(settings, encoder, coding, divided, start))
+        split = encode_and_divide(settings, encoder, training, validation_rows, start.random_state)
+        return self._train(prepare_fit(settings, encoder, coding, split, start))
 
     def _start(self, callbacks: Callbacks) -> BegunFit:
         """Check the parameters; return the beginning of a fit."""
@@ -238,16 +236,16 @@ class Tabular(Refinable):
 
         predicted : validation rows by networks of their own; None for those by networks of the fit
         """
-        divided = fit.divided
+        split = fit.split
         fitted = replace(
             self._record(fit.coding, fit.encoder, trained),
-            importances=importances_of(fit.encoder, trained, divided, self.time_limit),
-            rows=divided.rows.count,
+            importances=importances_of(fit.encoder, trained, split, self.time_limit),
+            rows=split.rows.count,
             validation_loss=trained.validation_loss,
         )
-        predicted = predicted or predict_validation_rows(fitted, trained, divided)
+        predicted = predicted or predict_validation_rows(fitted, trained, split)
         few = note_of_few_rows(len(predicted.outputs))
-        notes = [*divided.notes, *filter(None, [trained.note, few])]
+        notes = [*split.notes, *filter(None, [trained.note, few])]
         fitted = replace(fitted, notes=notes)
         return self._calibrated(fitted, predicted)
 

@@ -39,7 +39,7 @@ class TableFit:
     """A fit that is ready to train. Nothing of the estimator has changed yet.
 
     settings : of the fit; encoder : fitted; coding : of the targets
-    divided : its rows, encoded
+    split : its rows, encoded
     recipe, ensemble : of its networks; minimum : the number of networks that it trains at least
     is_cross_fitted : whether intervals come from networks of their own
     """
@@ -47,7 +47,7 @@ class TableFit:
     settings: TableSettings
     encoder: Transformer
     coding: TargetCoding
-    divided: TableSplit
+    split: TableSplit
     recipe: Recipe
     ensemble: Ensemble
     minimum: int
@@ -58,12 +58,12 @@ class TableFit:
         self.ensemble.train(self.minimum)
         if not self.is_cross_fitted:
             return None
-        return CrossFit(self.ensemble, self.divided).predictions()
+        return CrossFit(self.ensemble, self.split).predictions()
 
     def warn_of_unfinished_trainings(self, trained: TrainedNetworks) -> None:
         """Warn of validation losses that still fell at a limit that the user has not set."""
         recipe = self.recipe
-        may_still_fall = recipe.is_capped or self.divided.validation is not None
+        may_still_fall = recipe.is_capped or self.split.validation is not None
         if self.settings.epochs is not None or not may_still_fall:
             return
         at_the_limit = [
@@ -91,16 +91,16 @@ def prepare_fit(
     settings: TableSettings,
     encoder: Transformer,
     coding: TargetCoding,
-    divided: TableSplit,
+    split: TableSplit,
     start: BegunFit,
 ) -> TableFit:
     """Plan the networks of a fit."""
     start.watching.encoded(encoder)
-    minimum, maximum = settings.network_counts(divided.rows.count)
+    minimum, maximum = settings.network_counts(split.rows.count)
     recipe = make_recipe(
         settings,
         encoder,
-        divided,
+        split,
         outputs=coding.outputs,
         networks=minimum,
         started=start.started,
@@ -108,24 +108,24 @@ def prepare_fit(
     )
     seeds = start.random_state.randint(2**31 - 1, size=maximum).tolist()
     jobs = min(effective_n_jobs(settings.n_jobs), minimum)
-    is_cross_fitted = needs_cross_fit(settings, divided)
-    if may_change(divided, recipe, maximum) and not is_cross_fitted:
-        if isinstance(divided.validation, Sequence):
-            divided = divided.with_training_rows_first()
-        divided = replace(divided, are_of_one=True)
+    is_cross_fitted = needs_cross_fit(settings, split)
+    if may_change(split, recipe, maximum) and not is_cross_fitted:
+        if isinstance(split.validation, Sequence):
+            split = split.with_training_rows_first()
+        split = replace(split, are_of_one=True)
     ensemble = make_ensemble(
         settings,
         encoder,
         recipe,
-        divided,
+        split,
         seeds=seeds,
         jobs=jobs,
         verbose=start.watching.verbose > 0,
     )
-    return TableFit(settings, encoder, coding, divided, recipe, ensemble, minimum, is_cross_fitted)
+    return TableFit(settings, encoder, coding, split, recipe, ensemble, minimum, is_cross_fitted)
 
 
-def may_change(divided: TableSplit, recipe: Recipe, networks: int) -> bool:
+def may_change(split: TableSplit, recipe: Recipe, networks: int) -> bool:
     """Return whether one network trains, once, on rows that belong to the fit."""
-    has_folds = isinstance(divided.validation, Sequence)
-    return divided.are_own and networks == 1 and not (recipe.refit and has_folds)
+    has_folds = isinstance(split.validation, Sequence)
+    return split.are_own and networks == 1 and not (recipe.refit and has_folds)

@@ -227,15 +227,15 @@ def _usual(errors: numpy.ndarray) -> float:
 
 
 def importances_of(
-    encoder: object, trained: TrainedNetworks, divided: TableSplit, time_limit: float | None
+    encoder: object, trained: TrainedNetworks, split: TableSplit, time_limit: float | None
 ) -> Importances | None:
     """Return the importances of a fit, which are computed later; None where rows are missing.
 
     trained : the networks, which are measured as they were before the epochs on all rows
     time_limit : of the fit, in seconds; None for none
     """
-    rows = divided.rows
-    validation = divided.validation
+    rows = split.rows
+    validation = split.validation
     if validation is None or not isinstance(encoder, TableEncoder):
         return None
     if isinstance(validation, LabeledRows) and isinstance(validation.X, Source):
@@ -257,7 +257,7 @@ def importances_of(
         fold = validation[plan.fold % len(validation)]
         weight = None if rows.weight is None else rows.weight[fold.validation]
         drawn = _drawn(len(fold.validation), weight, maximum, rng)
-        sample = divided.validation_rows(fold, drawn)
+        sample = split.validation_rows(fold, drawn)
         samples.append(Sample(network, sample.X, sample.Y))
     widths = [len(encoding.labels) for encoding in encoder.encodings_]
     column_of_input = numpy.repeat([encoding.column for encoding in encoder.encodings_], widths)

@@ -189,9 +189,7 @@ class Refinable(PreparesRows):
         validation_rows = self._validation_rows(coding, validation)
         random_state = check_random_state(self.random_state)
         settings = self._settings()
-        divided = encode_and_divide_new(
-            settings, fitted.encoder, new, validation_rows, random_state
-        )
+        split = encode_and_divide_new(settings, fitted.encoder, new, validation_rows, random_state)
         seeds = random_state.randint(2**31 - 1, size=len(fitted.networks)).tolist()
         of_refinement = RefinementSettings(
             learning_rate=learning_rate_share * settings.learning_rate,
@@ -200,7 +198,7 @@ class Refinable(PreparesRows):
             patience=settings.quality.patience,
             label_smoothing=settings.label_smoothing,
         )
-        refined = refine_networks(of_refinement, fitted.networks, divided, seeds)
+        refined = refine_networks(of_refinement, fitted.networks, split, seeds)
         trained = TrainedNetworks.one_a_fold(
             [one.network for one in refined], [one.nested for one in refined]
         )
@@ -209,20 +207,20 @@ class Refinable(PreparesRows):
             unknowns = fitted.encoder.count_unknowns(X)
         refinement = refinement_of(refined, count, unknowns)
         fitted = replace(fitted, validation_loss=refinement.loss_after)
-        self._fitted = self._refined_record(fitted, trained, divided)
+        self._fitted = self._refined_record(fitted, trained, split)
         return refinement
 
     def _refined_record(
-        self, fitted: FittedTable, trained: TrainedNetworks, divided: TableSplit
+        self, fitted: FittedTable, trained: TrainedNetworks, split: TableSplit
     ) -> FittedTable:
         """Return the record with refined networks, and what their validation rows say."""
         record = replace(
             fitted,
             networks=trained.networks,
-            importances=importances_of(fitted.encoder, trained, divided, self.time_limit),
-            rows=None if fitted.rows is None else fitted.rows + divided.rows.count,
+            importances=importances_of(fitted.encoder, trained, split, self.time_limit),
+            rows=None if fitted.rows is None else fitted.rows + split.rows.count,
         )
-        validation = predict_validation_rows(record, trained, divided)
+        validation = predict_validation_rows(record, trained, split)
         if len(validation.outputs) < MIN_CALIBRATION_ROWS:
             return record
         return self._calibrated(record, validation)

@@ -1,6 +1,7 @@
 """Rows of a data file, divided for training and tests."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy
 
@@ -10,7 +11,14 @@ from xpnet.errors import DataFileError, InputError
 from xpnet.tabular.rows.division import folds_to_measure, split_off_rows
 
 
-def split(rows: FileRows, fraction: float, seed: int, option: str) -> tuple[FileRows, FileRows]:
+class MeasuredParts(NamedTuple):
+    """The rows of one measurement. training : of the measured model; test : others, perhaps none"""
+
+    training: FileRows
+    test: FileRows
+
+
+def split(rows: FileRows, fraction: float, seed: int, option: str) -> MeasuredParts:
     """Divide rows into two parts, of which the second has a fraction of them, by `split_off_rows`.
 
     option : that named the fraction, for the message
@@ -31,16 +39,16 @@ def split(rows: FileRows, fraction: float, seed: int, option: str) -> tuple[File
         )
     are_classes = rows.classes is not None
     second = split_off_rows(rows.y, rows.links, fraction, seed, are_classes=are_classes)
-    return rows.take(~second), rows.take(second)
+    return MeasuredParts(rows.take(~second), rows.take(second))
 
 
-def split_last(rows: FileRows, fraction: float) -> tuple[FileRows, FileRows]:
+def split_last(rows: FileRows, fraction: float) -> MeasuredParts:
     """Divide rows into two parts, of which the second has the last ones, a fraction of them."""
     second = numpy.arange(len(rows)) >= len(rows) - round(fraction * len(rows))
-    return rows.take(~second), rows.take(second)
+    return MeasuredParts(rows.take(~second), rows.take(second))
 
 
-def split_folds(rows: FileRows, count: int, seed: int) -> list[tuple[FileRows, FileRows]]:
+def split_folds(rows: FileRows, count: int, seed: int) -> list[MeasuredParts]:
     """Return training and test rows for each fold, by `folds_to_measure`.
 
     Raises DataFileError for fewer rows, groups or times than folds.
@@ -50,16 +58,17 @@ def split_folds(rows: FileRows, count: int, seed: int) -> list[tuple[FileRows, F
         folds = folds_to_measure(rows.y, rows.links, count, seed, are_classes=are_classes)
     except InputError as error:
         raise DataFileError(f"{rows.frame.name}: --folds {count}: {error}") from error
-    return [(rows.take(fold.training), rows.take(fold.validation)) for fold in folds]
+    return [MeasuredParts(rows.take(fold.training), rows.take(fold.validation)) for fold in folds]
 
 
-def with_training_classes(training: FileRows, test: FileRows) -> tuple[FileRows, FileRows]:
+def with_training_classes(parts: MeasuredParts) -> MeasuredParts:
     """Return both parts with the classes of the training rows alone; a note reports others."""
+    training, test = parts
     if training.classes is None or training.shares is not None:
-        return training, test
+        return parts
     indices = numpy.unique(training.y)
     if len(indices) == len(training.classes):
-        return training, test
+        return parts
     is_trained = numpy.isin(test.y, indices)
     if not is_trained.all():
         others = numpy.unique(test.y[~is_trained])
@@ -78,4 +87,4 @@ def with_training_classes(training: FileRows, test: FileRows) -> tuple[FileRows,
                 factors = factors[:, 1] / factors[:, 0]
         return replace(rows, y=y, classes=rows.classes[indices], factors=factors)
 
-    return renumbered(training), renumbered(test.take(is_trained))
+    return MeasuredParts(renumbered(training), renumbered(test.take(is_trained)))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import NamedTuple
 
 import click
 import numpy
@@ -24,7 +23,13 @@ from xpnet.cli.rows.columns_of_rows import (
     with_factors,
     with_weights,
 )
-from xpnet.cli.rows.divided import split, split_folds, split_last, with_training_classes
+from xpnet.cli.rows.divided import (
+    MeasuredParts,
+    split,
+    split_folds,
+    split_last,
+    with_training_classes,
+)
 from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.rows.target_notes import notes_of_targets
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
@@ -35,13 +40,6 @@ from xpnet.data.frame_forms import decimal_mark_of
 from xpnet.data.labels import class_indices, label_gaps, note_missing_labels, read_labels
 from xpnet.data.readers.text import TextFile
 from xpnet.data.task import Task, choose_task, numbers_of
-
-
-class MeasuredParts(NamedTuple):
-    """The rows of one measurement. training : of the measured model; test : others, perhaps none"""
-
-    training: FileRows
-    test: FileRows
 
 
 def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[FileRows, Report]:
@@ -181,7 +179,7 @@ def divisions_of(rows: FileRows, target: str, settings: TrainSettings) -> list[M
         return [MeasuredParts(rows, _test_rows(rows, settings.test, target, settings))]
     if settings.holdout == "last":
         notes.append("test rows are the last ones of the file")
-        return [MeasuredParts(*with_training_classes(*split_last(rows, settings.test_size)))]
+        return [with_training_classes(split_last(rows, settings.test_size))]
     if settings.groups is not None:
         notes.append(f"test and validation rows have {settings.groups} of their own")
     if settings.time is not None:
@@ -190,7 +188,7 @@ def divisions_of(rows: FileRows, target: str, settings: TrainSettings) -> list[M
         parts = [split(rows, settings.test_size, settings.seed, "--test-size")]
     else:
         parts = split_folds(rows, settings.folds, settings.seed)
-    return [MeasuredParts(*with_training_classes(*part)) for part in parts]
+    return [with_training_classes(part) for part in parts]
 
 
 def note_of_offsets(columns: Sequence[str], classes: numpy.ndarray | None) -> str:

@@ -17,7 +17,7 @@ MAX_RISE = 0.01
 show that more networks vary less."""
 
 
-def best_blend(trained: TrainedNetworks, divided: TableSplit) -> TrainedNetworks:
+def best_blend(trained: TrainedNetworks, split: TableSplit) -> TrainedNetworks:
     """Return the networks of the settings whose mean predicts the validation rows best.
 
     Losses other than that of classes and squared errors keep all settings.
@@ -28,7 +28,7 @@ def best_blend(trained: TrainedNetworks, divided: TableSplit) -> TrainedNetworks
         return trained
     settings = trained.settings
     predicted = [
-        _predictions_of_setting(trained.of_settings([setting]), divided) for setting in settings
+        _predictions_of_setting(trained.of_settings([setting]), split) for setting in settings
     ]
     chosen = best_together(predicted, are_classes=has_classes)
     return trained.of_settings([settings[k] for k in chosen])
@@ -63,11 +63,11 @@ def best_together(
     return chosen
 
 
-def _predictions_of_setting(trained: TrainedNetworks, divided: TableSplit) -> ValidationPredictions:
+def _predictions_of_setting(trained: TrainedNetworks, split: TableSplit) -> ValidationPredictions:
     """Return the predictions of the validation rows by the networks of one setting."""
-    validation = divided.validation
+    validation = split.validation
     if not isinstance(validation, LabeledRows):
-        return predict_folds(trained, divided)
+        return predict_folds(trained, split)
     backend = trained.validated[0].backend
     X = backend.asarray(validation.X)
     outputs = [backend.to_numpy(network.predict(X)) for network in trained.validated]

@@ -55,14 +55,14 @@ class Choices(NamedTuple):
     penalty: float
 
 
-def needs_cross_fit(settings: TableSettings, divided: TableSplit) -> bool:
+def needs_cross_fit(settings: TableSettings, split: TableSplit) -> bool:
     """Return whether intervals must come from networks of their own: for numbers in few groups."""
-    folds = divided.folds
+    folds = split.folds
     if settings.task != "regression" or not folds:
         return False
     by_group = [fold.groups for fold in folds if fold.unseen_inputs is not None]
     count = sum(len(numpy.unique(groups)) for groups in by_group if groups is not None)
-    return 0 < count <= MAX_GROUPS and divided.rows.count < LARGE_ROWS
+    return 0 < count <= MAX_GROUPS and split.rows.count < LARGE_ROWS
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ class CrossFit:
     """Trains a network for each fold, and predicts the rows of the fold.
 
     ensemble : the networks of the fit, whose training is over
-    divided : the rows of all folds, on the host
+    split : the rows of all folds, on the host
     """
 
     ensemble: Ensemble
-    divided: TableSplit
+    split: TableSplit
 
     @property
     def folds(self) -> Sequence[Fold]:
         """Return the folds of the fit, also those whose validation rows no network has."""
-        return self.divided.folds
+        return self.split.folds
 
     def predictions(self) -> ValidationPredictions | None:
         """Return the predictions of all rows, fold by fold.
@@ -95,7 +95,7 @@ class CrossFit:
         predictions = numpy.concatenate(outputs)
         if not numpy.isfinite(predictions).all():
             return None
-        return ValidationPredictions.of_folds(predictions, self.divided.rows, self.folds)
+        return ValidationPredictions.of_folds(predictions, self.split.rows, self.folds)
 
     def _outputs_of_fold(self, number: int) -> numpy.ndarray:
         """Return the outputs for the rows of a fold: (rows, outputs)."""

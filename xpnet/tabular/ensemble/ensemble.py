@@ -170,7 +170,7 @@ class Ensemble:
 
     recipe : of the estimator's parameters; recipes : of the networks, with other dropout, updates
         and factors of inputs
-    divided : rows and validation rows
+    split : rows and validation rows
     plans : one for each network; jobs : how many are trained at once
     trainings_to_make : number of plans that are carried out at most, which share the time
     leaves_out : whether networks that predict worse than a constant are left out
@@ -182,16 +182,16 @@ class Ensemble:
         self,
         recipe: Recipe,
         recipes: RecipesOfNetworks,
-        divided: TableSplit,
+        split: TableSplit,
         plans: Sequence[PlannedNetwork],
         jobs: int,
     ) -> None:
         self.recipe: Recipe = recipe
         self.recipes: RecipesOfNetworks = recipes
-        self.divided: TableSplit = divided
-        self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
+        self.split: TableSplit = split
+        self.validation: Sequence[Fold] | LabeledRows | None = split.validation
         backend = choose(backend=recipe.backend).backend
-        self.splits: NetworkSplits = NetworkSplits(divided, backend)
+        self.splits: NetworkSplits = NetworkSplits(split, backend)
         self.plans: Sequence[PlannedNetwork] = plans
         self.jobs: int = jobs
         self.trainings_to_make: int = len(plans)
@@ -347,7 +347,7 @@ class Ensemble:
             for training in trainings.values()
         ]
         return ConstantChoice(
-            Constants(self.divided, self.recipe.spec),
+            Constants(self.split, self.recipe.spec),
             [
                 ValidatedNetwork(*of_network)
                 for of_network in zip(folds, outputs, parts, strict=True)
@@ -423,7 +423,7 @@ class Ensemble:
             return None
         now = time.monotonic()
         deadline = now + LINEAR_SHARE * (self.recipe.deadline - now)
-        return fit_wide(self.recipe.input_sums, self.divided, self.recipe.spec, deadline)
+        return fit_wide(self.recipe.input_sums, self.split, self.recipe.spec, deadline)
 
     @property
     def _refits(self) -> bool:

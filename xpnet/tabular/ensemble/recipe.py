@@ -149,7 +149,7 @@ class Recipe:
 def make_recipe(
     settings: TableSettings,
     encoder: Any,
-    divided: TableSplit,
+    split: TableSplit,
     *,
     outputs: int,
     networks: int,
@@ -158,11 +158,11 @@ def make_recipe(
 ) -> Recipe:
     """Return the recipe of a fit for encoded rows.
 
-    encoder : the fitted encoder; divided : the rows, which nothing has scaled yet
+    encoder : the fitted encoder; split : the rows, which nothing has scaled yet
     outputs : of each network; networks : the smallest number that is trained
     started : the monotonic time, in seconds, when the fit began
     """
-    rows, quality = divided.rows, settings.quality
+    rows, quality = split.rows, settings.quality
     signs = signs_of_inputs(settings, encoder)
     spec = settings.network_spec(inputs=rows.X.shape[1], outputs=outputs, monotonic=signs)
     check_spec(spec)
@@ -177,7 +177,7 @@ def make_recipe(
     if epochs is None:
         is_large = rows.count >= LARGE_ROWS
         maximum = (
-            MAX_EPOCHS if divided.validation is not None and not is_large else quality.max_epochs
+            MAX_EPOCHS if split.validation is not None and not is_large else quality.max_epochs
         )
         work = networks * work_of_an_epoch(spec)
         allowed = allowed_work(quality, rows.count, encoder.n_features_in_)
@@ -209,7 +209,7 @@ def make_recipe(
         input_sums=input_sums,
         has_helpers=has_helpers,
         may_be_constant=not settings.has_chosen_layers,
-        noise_folds=noise_folds(divided, spec, encoder.encodings_) if has_relations else (),
+        noise_folds=noise_folds(split, spec, encoder.encodings_) if has_relations else (),
         deadline=started + settings.seconds,
         watch=watch,
     )
@@ -228,17 +228,17 @@ def may_ask_for_relations(spec: NetworkSpec, rows: LabeledRows) -> bool:
 
 
 def noise_folds(
-    divided: TableSplit, spec: NetworkSpec, encodings: Sequence[Encoding]
+    split: TableSplit, spec: NetworkSpec, encodings: Sequence[Encoding]
 ) -> frozenset[int]:
     """Return the folds in whose training rows no input is related to the target.
 
     Without folds 0 stands for the rows of all networks.
     """
     sums = numbers_of_columns(encodings, codes=False)[0]
-    validation = divided.validation
-    trainings: Iterable[FitRows] = [divided.rows]
+    validation = split.validation
+    trainings: Iterable[FitRows] = [split.rows]
     if isinstance(validation, Sequence):
-        trainings = (divided.training_rows(fold) for fold in validation)
+        trainings = (split.training_rows(fold) for fold in validation)
     return frozenset(
         number
         for number, rows in enumerate(trainings)
@@ -376,7 +376,7 @@ class FoldScales:
     Importances that know the targets of validation rows make their loss lower than that of new
     rows. So each fold has trees of its own, and the trees of a fit are divided among its folds.
 
-    settings : of the fit; encodings : of its columns; divided : its rows
+    settings : of the fit; encodings : of its columns; split : its rows
     outputs : of the networks; folds : number of folds that share the trees
     """
 
@@ -384,14 +384,14 @@ class FoldScales:
         self,
         settings: TableSettings,
         encodings: Sequence[Encoding],
-        divided: TableSplit,
+        split: TableSplit,
         outputs: int,
         folds: int,
     ) -> None:
         self._outputs = outputs
         self._settings = settings
         self._encodings = encodings
-        self._divided = divided
+        self._split = split
         self._trees: int = max(MIN_TREES, settings.quality.trees // folds)
         self._scales: dict[int, numpy.ndarray] = {}
         self._lock = Lock()
@@ -411,8 +411,8 @@ class FoldScales:
 
     def _sample_of(self, number: int) -> LabeledRows:
         """Return the rows that the trees of a fold are fitted to."""
-        folds = self._divided.folds or [Fold(slice(None), numpy.empty(0, numpy.int64))]
-        count = len(self._divided.rows.Y[folds[number].training])
+        folds = self._split.folds or [Fold(slice(None), numpy.empty(0, numpy.int64))]
+        count = len(self._split.rows.Y[folds[number].training])
         chosen = numpy.random.default_rng(0).permutation(count)
         chosen = chosen[: self._settings.quality.rows_of_trees]
-        return self._divided.training_rows(folds[number], chosen)
+        return self._split.training_rows(folds[number], chosen)

@@ -55,22 +55,22 @@ class RefinedNetwork:
 def refine_networks(
     settings: RefinementSettings,
     networks: Sequence[Network],
-    divided: TableSplit,
+    split: TableSplit,
     seeds: Sequence[int],
 ) -> list[RefinedNetwork]:
     """Train copies of networks on, each until the loss of its validation rows stops falling.
 
-    divided : the new rows, encoded, whose folds the networks take in turn
+    split : the new rows, encoded, whose folds the networks take in turn
     seeds : for each network, of its orders and dropout
     """
-    splits = NetworkSplits(divided, networks[0].backend)
-    folds = divided.folds
+    splits = NetworkSplits(split, networks[0].backend)
+    folds = split.folds
     refined = []
     for number, (network, seed) in enumerate(zip(networks, seeds, strict=True)):
         fold = number % len(folds) if folds else 0
         groups = folds[fold].groups if folds else None
-        split = splits.of_network(fold, None)
-        refined.append(_refine(settings, network, split, groups, seed))
+        of_network = splits.of_network(fold, None)
+        refined.append(_refine(settings, network, of_network, groups, seed))
     return refined
 
 

@@ -211,14 +211,14 @@ class SearchingEnsemble(Ensemble):
         self,
         recipe: Recipe,
         recipes: SettingRecipes,
-        divided: TableSplit,
+        split: TableSplit,
         plans: Sequence[PlannedNetwork],
         jobs: int,
         *,
         rungs: Sequence[Rung],
         verbose: bool,
     ) -> None:
-        super().__init__(recipe, recipes, divided, plans, jobs)
+        super().__init__(recipe, recipes, split, plans, jobs)
         self.settings: Sequence[NetworkSetting] = recipes.settings
         self.rungs: Sequence[Rung] = rungs
         self.verbose: bool = verbose
@@ -270,7 +270,7 @@ class SearchingEnsemble(Ensemble):
             if self.plans[number].setting in self.kept_settings
         }
         trained = replace(super().finished(interrupted=False), predict_folds_together=True)
-        blend = best_blend(trained, self.divided)
+        blend = best_blend(trained, self.split)
         self._log_settings("blended", blend.settings)
         return blend
 
@@ -289,7 +289,7 @@ def make_ensemble(
     fit_settings: TableSettings,
     encoder: Transformer,
     recipe: Recipe,
-    divided: TableSplit,
+    split: TableSplit,
     *,
     seeds: Sequence[int],
     jobs: int,
@@ -301,27 +301,27 @@ def make_ensemble(
     verbose : whether lines about a search are logged
     """
     quality = fit_settings.quality
-    searches = may_search(fit_settings, divided)
-    minimum, _ = fit_settings.network_counts(divided.rows.count)
+    searches = may_search(fit_settings, split)
+    minimum, _ = fit_settings.network_counts(split.rows.count)
     count = quality.search[0].settings if searches else min(quality.settings, minimum)
     settings = settings_of_networks(fit_settings, recipe, count)
     searches = searches and len(settings) > 1
     encodings = getattr(encoder, "encodings_", ())
     scales = None
     if recipe.has_helpers:
-        folds = max(1, len(divided.folds) - len(divided.other_folds))
+        folds = max(1, len(split.folds) - len(split.other_folds))
         scales = FoldScales(
-            fit_settings, encodings, divided, recipe.spec.widths[-1], min(minimum, folds)
+            fit_settings, encodings, split, recipe.spec.widths[-1], min(minimum, folds)
         )
     recipes = SettingRecipes(recipe, settings, encodings, fit_settings.task, scales)
     if not searches:
         plans = plans_in_turn(len(settings), seeds)
-        return Ensemble(recipe, recipes, divided, plans, jobs)
+        return Ensemble(recipe, recipes, split, plans, jobs)
     plans = plans_of_search(len(settings), quality.search, seeds)
     return SearchingEnsemble(
         recipe,
         recipes,
-        divided,
+        split,
         plans,
         jobs,
         rungs=quality.search,
@@ -329,15 +329,15 @@ def make_ensemble(
     )
 
 
-def may_search(fit_settings: TableSettings, divided: TableSplit) -> bool:
+def may_search(fit_settings: TableSettings, split: TableSplit) -> bool:
     """Return whether settings are searched for: with validation rows, and networks to choose."""
-    validation = divided.validation
-    parts = [divided.rows, *([validation] if isinstance(validation, LabeledRows) else [])]
+    validation = split.validation
+    parts = [split.rows, *([validation] if isinstance(validation, LabeledRows) else [])]
     in_memory = not any(isinstance(part.X, Source) for part in parts)
     return (
         bool(fit_settings.quality.search)
         and fit_settings.networks is None
         and validation is not None
         and in_memory
-        and divided.rows.count < LARGE_ROWS
+        and split.rows.count < LARGE_ROWS
     )

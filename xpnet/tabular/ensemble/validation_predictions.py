@@ -70,11 +70,11 @@ def note_of_few_rows(count: int) -> str:
 
 
 def predict_validation_rows(
-    fitted: FittedTable, trained: TrainedNetworks, divided: TableSplit
+    fitted: FittedTable, trained: TrainedNetworks, split: TableSplit
 ) -> ValidationPredictions:
     """Return the predictions of validation rows by networks that were not trained on them."""
-    rows = divided.rows
-    validation = divided.validation
+    rows = split.rows
+    validation = split.validation
     if isinstance(validation, LabeledRows):
         nested = nested_outputs_of(trained, range(len(trained.networks)))
         if nested is not None:
@@ -90,7 +90,7 @@ def predict_validation_rows(
         return ValidationPredictions(
             nothing, rows.Y[:0], select(rows.weight, numpy.empty(0, numpy.int64))
         )
-    return predict_folds(trained, divided)
+    return predict_folds(trained, split)
 
 
 def _of_users_rows(outputs: numpy.ndarray, rows: FitRows) -> ValidationPredictions:
@@ -100,9 +100,9 @@ def _of_users_rows(outputs: numpy.ndarray, rows: FitRows) -> ValidationPredictio
     )
 
 
-def predict_folds(trained: TrainedNetworks, divided: TableSplit) -> ValidationPredictions:
+def predict_folds(trained: TrainedNetworks, split: TableSplit) -> ValidationPredictions:
     """Return the predictions of the validation rows of all networks, which are in folds."""
-    validation = divided.validation
+    validation = split.validation
     assert isinstance(validation, Sequence)
     indices = [plan.fold % len(validation) for plan in trained.plans]
     networks_of_part: dict[int, list[int]] = {}
@@ -115,12 +115,12 @@ def predict_folds(trained: TrainedNetworks, divided: TableSplit) -> ValidationPr
         fold = validation[indices[networks[0]]]
         predicted = nested_outputs_of(trained, networks)
         if predicted is None:
-            X = backend.asarray(divided.validation_rows(fold).X)
+            X = backend.asarray(split.validation_rows(fold).X)
             of_networks = [trained.validated[k].predict(X) for k in networks]
             predicted = mean_of([backend.to_numpy(of_network) for of_network in of_networks])
         outputs.append(predicted)
         folds.append(fold)
-    return ValidationPredictions.of_folds(numpy.concatenate(outputs), divided.rows, folds)
+    return ValidationPredictions.of_folds(numpy.concatenate(outputs), split.rows, folds)
 
 
 def nested_outputs_of(trained: TrainedNetworks, networks: Sequence[int]) -> numpy.ndarray | None:

@@ -159,33 +159,33 @@ class Gains(NamedTuple):
 class Constants:
     """The constants that predict rows best: shares of the classes, means or quantiles of numbers.
 
-    divided : the rows of a fit, on the host; spec : of its networks, for their loss
+    split : the rows of a fit, on the host; spec : of its networks, for their loss
     """
 
-    divided: TableSplit
+    split: TableSplit
     spec: NetworkSpec
 
     @property
     def of_all_rows(self) -> numpy.ndarray:
         """Return the constant of all rows: (outputs,)."""
-        return best_constant(self.divided.rows, self.spec)
+        return best_constant(self.split.rows, self.spec)
 
     def of_validation_rows(self, fold: int) -> numpy.ndarray:
         """Return the constant of the training rows of a fold for each of its validation rows.
 
         returns (validation rows, outputs)
         """
-        validation = self.divided.validation
+        validation = self.split.validation
         constant = self.of_all_rows
         if isinstance(validation, Sequence):
-            training = _targets_of(self.divided.rows, validation[fold].training)
+            training = _targets_of(self.split.rows, validation[fold].training)
             constant = best_constant(training, self.spec)
         return numpy.tile(constant, (len(self._validation_rows(fold).Y), 1))
 
     @property
     def have_groups(self) -> bool:
         """Return whether the validation rows of folds have groups."""
-        validation = self.divided.validation
+        validation = self.split.validation
         return isinstance(validation, Sequence) and validation[0].groups is not None
 
     def gains(self, fold: int, outputs: numpy.ndarray) -> Gains:
@@ -200,11 +200,11 @@ class Constants:
 
     def _validation_rows(self, fold: int) -> LabeledRows:
         """Return validation rows, or their targets and weights alone. fold : their number"""
-        validation = self.divided.validation
+        validation = self.split.validation
         if isinstance(validation, LabeledRows):
             return validation
         assert validation is not None
-        return _targets_of(self.divided.rows, validation[fold].validation)
+        return _targets_of(self.split.rows, validation[fold].validation)
 
 
 def _targets_of(rows: LabeledRows, selection: numpy.ndarray | slice) -> LabeledRows:

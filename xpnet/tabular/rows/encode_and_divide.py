@@ -55,7 +55,7 @@ def encode_and_divide(
             parts = folds_in_use(settings, folds, training.count)
         elif folds is not None:
             parts = ValidationFolds(folds, ())
-    divided = fit_encoder(
+    split = fit_encoder(
         encoder,
         training,
         settings.dtype,
@@ -63,14 +63,14 @@ def encode_and_divide(
         learned_rows=parts.learned_rows(training.count),
     )
     if validation is None:
-        used, unused = (with_unseen_inputs(folds, divided.rows.X) for folds in parts)
-        return replace(divided, validation=used or None, other_folds=unused)
+        used, unused = (with_unseen_inputs(folds, split.rows.X) for folds in parts)
+        return replace(split, validation=used or None, other_folds=unused)
     # The encoder has learned from no validation row: its mean targets hold for all networks.
     validation_rows = encode_rows(encoder, validation, settings.dtype)
     if not is_by_time:
-        return replace(divided, validation=validation_rows, means=())
+        return replace(split, validation=validation_rows, means=())
     fold = latest_fold(training.count, validation.count)
-    return replace(divided, rows=divided.rows.joined(validation_rows), validation=[fold], means=())
+    return replace(split, rows=split.rows.joined(validation_rows), validation=[fold], means=())
 
 
 class ValidationFolds(NamedTuple):

@@ -92,17 +92,17 @@ def encode_large(
         )
     X = TableSource(training, encoder, settings.dtype, written_means(means, places))
     may_be_sparse = is_host(choose(backend=settings.backend).backend)
-    divided = TableSplit(
+    split = TableSplit(
         training.with_inputs(X.in_memory(may_be_sparse=may_be_sparse) if max_width else X),
         None,
         are_own=True,
         notes=notes,
     )
     if validation is None:
-        return divided
+        return split
     X_val = TableSource(validation, encoder, settings.dtype)
     return replace(
-        divided,
+        split,
         validation=validation.with_inputs(X_val.in_memory() if max_width else X_val),
     )
 

@@ -25,18 +25,18 @@ class NetworkSplits:
 
     All rows are moved to the backend once; those of a source are read later, block by block.
 
-    divided : all rows, on the host
+    split : all rows, on the host
     backend : where the networks compute
     """
 
-    def __init__(self, divided: TableSplit, backend: Backend) -> None:
+    def __init__(self, split: TableSplit, backend: Backend) -> None:
         self.backend = backend
-        self._divided = divided
-        self._dtype = divided.rows.X.dtype
-        self.rows: LabeledRows = self._moved(divided.rows)
-        self.validation: Sequence[Fold] | LabeledRows | None = divided.validation
-        if isinstance(divided.validation, LabeledRows):
-            self.validation = self._moved(divided.validation)
+        self._split = split
+        self._dtype = split.rows.X.dtype
+        self.rows: LabeledRows = self._moved(split.rows)
+        self.validation: Sequence[Fold] | LabeledRows | None = split.validation
+        if isinstance(split.validation, LabeledRows):
+            self.validation = self._moved(split.validation)
 
     def of_network(self, fold_number: int, scales: numpy.ndarray | None) -> Split:
         """Return the rows of a network.
@@ -47,18 +47,18 @@ class NetworkSplits:
             validation = self.validation
             if validation is not None:
                 validation = self._scaled(validation, scales)
-            if not self._divided.are_of_one:
+            if not self._split.are_of_one:
                 return Split(self.all_rows(scales), validation)
             if scales is not None:
                 with on_device(self.backend):
                     scale(self.rows, self._factors(scales))
             return Split(self.rows, validation)
-        fold = self._divided.folds[fold_number]
+        fold = self._split.folds[fold_number]
         scales_val = scales
         if fold.unseen_inputs is not None:
             scales_val = numpy.where(fold.unseen_inputs, 0, 1 if scales is None else scales)
-        if self._divided.means:
-            parts = self._divided.training_rows(fold), self._divided.validation_rows(fold)
+        if self._split.means:
+            parts = self._split.training_rows(fold), self._split.validation_rows(fold)
             training, validation = map(self._moved, parts)
             return Split(self._scaled(training, scales), self._scaled(validation, scales_val))
         return Split(

@@ -58,7 +58,7 @@ class WideBaseline:
 
 
 def fit_wide(
-    sums: SparseMatrix, divided: TableSplit, spec: NetworkSpec, deadline: float
+    sums: SparseMatrix, split: TableSplit, spec: NetworkSpec, deadline: float
 ) -> WideBaseline | None:
     """Fit linear models to the folds of a table with more numbers than rows.
 
@@ -68,14 +68,14 @@ def fit_wide(
     sums : (inputs, numbers) of the inputs as they are encoded; spec : of the networks
     deadline : the monotonic time, in seconds, at which the solver ends
     """
-    rows, folds = divided.rows, divided.folds
+    rows, folds = split.rows, split.folds
     numbers = sums.shape[1]
     if isinstance(rows.X, Source) or is_sparse(rows.X) or not folds or rows.count >= numbers:
         return None
     penalties = [penalty * numbers for penalty in PENALTIES_OF_A_NUMBER]
     choices: list[LinearChoice] = []
     for fold in folds:
-        training, validation = divided.training_rows(fold), divided.validation_rows(fold)
+        training, validation = split.training_rows(fold), split.validation_rows(fold)
         choice = fit_linear(sums, training, validation, spec, deadline, penalties)
         if choice is None:
             return None
@@ -85,7 +85,7 @@ def fit_wide(
     # A solver that ran out of time has left out the smallest penalties.
     count = min(len(choice.models) for choice in (*choices, of_all))
     losses = numpy.sum([choice.losses[-count:] for choice in choices], axis=0)
-    shares = shares_of_models(losses, _validation_weights(divided), spec.loss)
+    shares = shares_of_models(losses, _validation_weights(split), spec.loss)
     return WideBaseline(
         [_mean_model(choice.models[-count:], shares, spec.loss) for choice in choices],
         _mean_model(of_all.models[-count:], shares, spec.loss),
@@ -111,10 +111,10 @@ def shares_of_models(losses: numpy.ndarray, weight: numpy.ndarray, loss: str) ->
     return shares / shares.sum()
 
 
-def _validation_weights(divided: TableSplit) -> numpy.ndarray:
+def _validation_weights(split: TableSplit) -> numpy.ndarray:
     """Return the weights of the validation rows of all folds: (validation rows,)."""
-    chosen = numpy.concatenate([fold.validation for fold in divided.folds])
-    weight = divided.rows.weight
+    chosen = numpy.concatenate([fold.validation for fold in split.folds])
+    weight = split.rows.weight
     return numpy.ones(len(chosen)) if weight is None else weight[chosen].astype(numpy.float64)
 
 
