@@ -3,7 +3,7 @@ processes that train together.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy
 from numpy.random import RandomState
@@ -18,6 +18,21 @@ from xpnet.typing import ArrayLike
 
 MIN_VALIDATION_ROWS = 2
 """Minimum rows that are split off for validation."""
+
+
+class SelectableValues(Protocol):
+    """Values of rows, some of which can be selected: an array, or labels as indices."""
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+Selected = TypeVar("Selected", bound="SelectableValues | None")
+"""Values of rows, or None."""
+
+
+def select(values: Selected, rows: numpy.ndarray | slice | None) -> Selected:
+    """Return the values of some rows; None stays None. rows : indices or bool, None for all"""
+    return values if values is None or rows is None else values[rows]
 
 
 class InputRows(NamedTuple):

@@ -9,7 +9,7 @@ import numpy
 from sklearn.utils import check_random_state
 
 from xpnet.learning.parameters import check_parameters, check_together
-from xpnet.learning.split import InputRows
+from xpnet.learning.split import InputRows, select
 from xpnet.learning.weights import nonzero_rows
 from xpnet.models.inputs import check_no_loader, like_rows
 from xpnet.tabular.columns.reading import ReadingRules
@@ -29,7 +29,7 @@ from xpnet.tabular.refinement import Refinable
 from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.division import links_of
 from xpnet.tabular.rows.encode_and_divide import encode_and_divide
-from xpnet.tabular.rows.table_rows import check_row_weights, select
+from xpnet.tabular.rows.table_rows import check_row_weights
 from xpnet.tabular.rows.target_coding import TargetCoding
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import Interrupts

@@ -11,6 +11,7 @@ from xpnet import ops
 from xpnet.backend.blas import one_thread
 from xpnet.data.sources import Source
 from xpnet.dispatch import get_backend
+from xpnet.learning.split import select
 from xpnet.models import Network
 from xpnet.ops import Array
 from xpnet.ops.losses import EACH_ROW
@@ -255,7 +256,7 @@ def importances_of(
             samples.append(Sample(network, validation.X[indices], validation.Y[indices]))
             continue
         fold = validation[plan.fold % len(validation)]
-        weight = None if rows.weight is None else rows.weight[fold.validation]
+        weight = select(rows.weight, fold.validation)
         drawn = _drawn(len(fold.validation), weight, maximum, rng)
         sample = split.validation_rows(fold, drawn)
         samples.append(Sample(network, sample.X, sample.Y))

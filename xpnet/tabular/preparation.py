@@ -9,13 +9,13 @@ from typing import Any
 import numpy
 
 from xpnet.errors import InputError
-from xpnet.learning.split import InputRows
+from xpnet.learning.split import InputRows, select
 from xpnet.learning.weights import none_if_uniform, nonzero_rows
 from xpnet.tabular.fitted_attributes import FittedAttributes
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.division import UNLINKED, RowLinks
-from xpnet.tabular.rows.table_rows import TableRows, check_row_weights, select
+from xpnet.tabular.rows.table_rows import TableRows, check_row_weights
 from xpnet.tabular.rows.target_coding import TargetCoding
 from xpnet.typing import ArrayLike, TargetsLike
 

@@ -14,6 +14,7 @@ from xpnet.cli.table_model import TableModel
 from xpnet.data.cells.numbers import NumberFormat
 from xpnet.data.frames import Frame
 from xpnet.errors import DataFileError, InputError
+from xpnet.learning.split import select
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import UnreadableWarning, read_table
 from xpnet.tabular.rows.coded_labels import CodedLabels
@@ -54,10 +55,10 @@ class FileRows:
             self,
             features=self.features.part(selected),
             y=self.y[selected],
-            weight=None if self.weight is None else self.weight[selected],
-            factors=None if self.factors is None else self.factors[selected],
+            weight=select(self.weight, selected),
+            factors=select(self.factors, selected),
             links=self.links.take(numpy.flatnonzero(selected)),
-            shares=None if self.shares is None else self.shares[selected],
+            shares=select(self.shares, selected),
         )
 
     def sample(self, maximum: int) -> "FileRows":

@@ -21,6 +21,7 @@ from xpnet.learning.ordered import (
     sums_of_classes,
 )
 from xpnet.learning.scores import MIN_PROBABILITY
+from xpnet.learning.split import select
 from xpnet.models import Network
 from xpnet.models.inputs import to_host
 from xpnet.ops import ordered
@@ -156,5 +157,5 @@ def _parts_of(network: Network, rows: LabeledRows) -> Iterator[LabeledRows]:
         yield from source_rows.parts(network.backend, network.spec.dtype)
         return
     for part in gen_batches(rows.count, ROWS_OF_TOTALS):
-        weight = None if rows.weight is None else rows.weight[part]
+        weight = select(rows.weight, part)
         yield LabeledRows(rows.X[part], rows.Y[part], weight)

@@ -8,6 +8,7 @@ from scipy.special import softmax
 
 from xpnet.errors import InputError
 from xpnet.learning.scores import log_losses
+from xpnet.learning.split import select
 
 SCORE_ROUNDING = 1e-12
 """Difference of two scores that is due to rounding: thresholds of both are equally good."""
@@ -45,7 +46,7 @@ def conformal_margin(
     if weight is not None:
         counts = weight > 0
         scores, weight = scores[counts], weight[counts]
-        groups = None if groups is None else groups[counts]
+        groups = select(groups, counts)
     share = (len(scores) + 1) * coverage - 1e-9  # The product is rounded.
     if share > len(scores):
         raise InputError(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy
 
 from xpnet.data.sources import Source
+from xpnet.learning.split import select
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.fitted import FittedTable, mean_of
 from xpnet.tabular.rows.division import Fold
-from xpnet.tabular.rows.table_rows import select
 from xpnet.tabular.rows.table_split import FitRows, TableSplit
 from xpnet.training import LabeledRows
 

@@ -18,6 +18,7 @@ from scipy.stats import t as student
 from xpnet.backend import NetworkSpec
 from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.learning.class_offsets import constant_beside_offsets
+from xpnet.learning.split import select
 from xpnet.ops.offsets import has_offsets, with_offsets
 from xpnet.tabular.rows.nested_choices import losses_and_slopes, losses_of_rows
 from xpnet.tabular.rows.table_split import FitRows, TableSplit
@@ -210,8 +211,7 @@ class Constants:
 def _targets_of(rows: LabeledRows, selection: numpy.ndarray | slice) -> LabeledRows:
     """Return the targets and weights of some rows, without their inputs."""
     Y = rows.Y[selection]
-    weight = None if rows.weight is None else rows.weight[selection]
-    return LabeledRows(numpy.empty((len(Y), 0)), Y, weight)
+    return LabeledRows(numpy.empty((len(Y), 0)), Y, select(rows.weight, selection))
 
 
 def are_clearly_positive(gains: numpy.ndarray, weight: numpy.ndarray, errors: float) -> bool:

@@ -23,6 +23,7 @@ from sklearn.model_selection import (
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from xpnet.errors import InputError, did_you_mean, warn_user
+from xpnet.learning.split import select
 from xpnet.models.inputs import to_host
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.reading import ReadingRules, learn_column, read_table
@@ -71,8 +72,7 @@ class RowLinks:
         """Return the links of some rows. indices : None for all"""
         if indices is None:
             return self
-        groups = None if self.groups is None else self.groups[indices]
-        return RowLinks(groups, None if self.time is None else self.time[indices])
+        return RowLinks(select(self.groups, indices), select(self.time, indices))
 
     def parts(self, count: int, rows: int, random_state: RandomState) -> numpy.ndarray:
         """Divide rows for means over other rows: (rows,) int, numbers from 0 to count - 1.

@@ -6,7 +6,7 @@ import numpy
 
 from xpnet.backend import Backend, on_device
 from xpnet.data.sources import Source
-from xpnet.learning.split import Split
+from xpnet.learning.split import Split, select
 from xpnet.models.inputs import is_sparse, to_host
 from xpnet.ops import Array
 from xpnet.tabular.rows.division import Fold
@@ -95,7 +95,7 @@ class NetworkSplits:
         """
         with on_device(self.backend):
             if isinstance(selection, slice):
-                weight = None if self.rows.weight is None else self.rows.weight[selection]
+                weight = select(self.rows.weight, selection)
                 selected = LabeledRows(self.rows.X[selection], self.rows.Y[selection], weight)
             else:
                 selected = self.rows.take(selection, self.backend)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from inspect import signature
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy
 from sklearn.utils import _safe_indexing
@@ -10,6 +10,7 @@ from sklearn.utils.validation import _num_samples, check_consistent_length
 
 from xpnet.data.cells.forms import LearnedForm
 from xpnet.learning.labels import hard_labels
+from xpnet.learning.split import select
 from xpnet.learning.weights import check_weights, weights_in_dtype
 from xpnet.models.inputs import to_host
 from xpnet.tabular.columns.frames import table_of
@@ -132,21 +133,6 @@ def check_row_weights(
     if weights is None:
         return None
     return weights_in_dtype(check_weights(to_host(weights), rows, name), dtype, name)
-
-
-class SelectableValues(Protocol):
-    """Values of rows, some of which can be selected: an array, or labels as indices."""
-
-    def __getitem__(self, rows: numpy.ndarray, /) -> Any: ...
-
-
-Selected = TypeVar("Selected", bound="SelectableValues | None")
-"""Values of rows, or None."""
-
-
-def select(values: Selected, indices: numpy.ndarray | None) -> Selected:
-    """Return a selection of values. indices : None for all"""
-    return values if values is None or indices is None else values[indices]
 
 
 def target_of_encodings(Y: numpy.ndarray, *, are_classes: bool) -> numpy.ndarray:

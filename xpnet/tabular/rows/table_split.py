@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy
 
+from xpnet.learning.split import select
 from xpnet.tabular.encodings.target_means import InputMeans
 from xpnet.tabular.rows.division import Fold
 from xpnet.training import LabeledRows
@@ -22,6 +23,13 @@ class FitRows(LabeledRows):
     """
 
     inverse_variance: numpy.ndarray | None = None
+
+    def part(self, chosen: numpy.ndarray | slice) -> "FitRows":
+        """Return some of these rows; a slice of them is a view. chosen : indices, or a slice"""
+        inverse_variance = select(self.inverse_variance, chosen)
+        return FitRows(
+            self.X[chosen], self.Y[chosen], select(self.weight, chosen), inverse_variance
+        )
 
     def joined(self, others: "FitRows") -> "FitRows":
         """Return these rows and others after them."""
@@ -75,15 +83,13 @@ class TableSplit:
         chosen = fold.training
         if part is not None:
             chosen = part if isinstance(chosen, slice) else chosen[part]
-        X = rows.X[chosen]
+        training = rows.part(chosen)
         if not isinstance(fold.training, slice):
             for means in self.means:
-                means.write_training(X, fold.training, part)
-        weight = None if rows.weight is None else rows.weight[chosen]
-        inverse_variance = None if rows.inverse_variance is None else rows.inverse_variance[chosen]
-        return FitRows(X, rows.Y[chosen], weight, inverse_variance)
+                means.write_training(training.X, fold.training, part)
+        return training
 
-    def validation_rows(self, fold: Fold, part: numpy.ndarray | None = None) -> LabeledRows:
+    def validation_rows(self, fold: Fold, part: numpy.ndarray | None = None) -> FitRows:
         """Return the validation rows of a fold as new rows are encoded, on the host.
 
         An input is 0 where no training row has it.
@@ -92,13 +98,13 @@ class TableSplit:
         """
         rows = self.rows
         chosen = fold.validation if part is None else fold.validation[part]
-        X = rows.X[chosen]
+        validation = rows.part(chosen)
         if not isinstance(fold.training, slice):
             for means in self.means:
-                means.write_new(X, fold.training, chosen)
+                means.write_new(validation.X, fold.training, chosen)
         if fold.unseen_inputs is not None:
-            X[:, fold.unseen_inputs] = 0
-        return LabeledRows(X, rows.Y[chosen], None if rows.weight is None else rows.weight[chosen])
+            validation.X[:, fold.unseen_inputs] = 0
+        return validation
 
     def with_training_rows_first(self) -> "TableSplit":
         """Reorder the rows in place for their first fold, whose training rows become a slice.
@@ -117,9 +123,8 @@ class TableSplit:
         for first in range(0, rows.X.shape[1], COLUMNS_AT_ONCE):
             columns = slice(first, first + COLUMNS_AT_ONCE)
             rows.X[:, columns] = rows.X[order, columns]
-        weight = None if rows.weight is None else rows.weight[order]
-        inverse_variance = None if rows.inverse_variance is None else rows.inverse_variance[order]
         validation = numpy.arange(len(order) - len(fold.validation), len(order))
         fold = fold._replace(training=slice(0, validation[0]), validation=validation)
-        reordered = FitRows(rows.X, rows.Y[order], weight, inverse_variance)
+        inverse_variance = select(rows.inverse_variance, order)
+        reordered = FitRows(rows.X, rows.Y[order], select(rows.weight, order), inverse_variance)
         return TableSplit(reordered, [fold], are_own=True)
