@@ -55,7 +55,7 @@ def test_numbers_are_scaled_by_centre_and_scale() -> None:
     encoded = coding.encode(numpy.array([[12.0, 1.0], [10.0, 0.25]]), "y")
     numpy.testing.assert_array_equal(encoded, [[0.5, 2.0], [0.0, 0.5]])
     assert encoded.dtype == numpy.float32
-    with pytest.raises(InputError, match=r"as many columns as y; got shape \(2,\)"):
+    with pytest.raises(InputError, match=r"as many columns as the y of the fit; got shape \(2,\)"):
         coding.encode(numpy.array([1.0, 2.0]), "y")
     of_rates = NumberCoding(target, False, "float64", lambda y: numpy.hstack([y, y**2]))
     numpy.testing.assert_array_equal(of_rates.encode(numpy.array([12.0]), "y"), [[0.5, 288.0]])

@@ -106,8 +106,8 @@ class NumberCoding:
         columns = self.for_loss(y.reshape(len(y), -1))
         if columns.shape[1] != self.outputs:
             raise InputError(
-                f"`{name}` must have as many columns as y; got shape {y.shape}. Pass the same "
-                "targets."
+                f"`{name}` must have as many columns as the y of the fit; got shape {y.shape}. "
+                "Pass the same targets."
             )
         centre, scale = self.target[:2]
         return ((columns - centre) / scale).astype(self.dtype)
