@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas
@@ -180,13 +181,11 @@ def test_a_rare_class_gets_a_hint(run: Run) -> None:
     assert "F1 of q" in shown
 
 
-def test_the_plot_of_losses_shows_all_networks_and_its_labels_do_not_overlap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are drawn from now on."""
     figure_module = pytest.importorskip("matplotlib.figure", reason="the extra 'plot' has it")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figures = []
+    figures: list[Any] = []
     create = figure_module.Figure
 
     def keep(*arguments: object, **options: object) -> object:
@@ -194,6 +193,27 @@ def test_the_plot_of_losses_shows_all_networks_and_its_labels_do_not_overlap(
         return figures[-1]
 
     monkeypatch.setattr(figure_module, "Figure", keep)
+    return figures
+
+
+def test_losses_below_zero_of_one_network_without_validation_rows(
+    figures: list[Any], tmp_path: Path
+) -> None:
+    history = {"loss": [0.5, -0.25, -0.75], "validation_loss": []}
+    draw_losses(tmp_path / "loss.svg", [history], "d.csv", "poisson")
+    (axes,) = figures[0].axes
+    (line,) = axes.lines
+    np.testing.assert_array_equal(line.get_xydata(), [[1, 0.5], [2, -0.25], [3, -0.75]])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training"]
+    assert axes.get_yscale() == "linear"
+    assert axes.get_ylabel() == "poisson per row"
+
+
+def test_the_plot_of_losses_shows_all_networks_and_its_labels_do_not_overlap(
+    figures: list[Any], tmp_path: Path
+) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     history = {"loss": [0.71, 0.5, 0.38], "validation_loss": [0.7, 0.52, 0.4]}
     draw_losses(tmp_path / "loss.png", [history] * 3, "d.csv", "softmax_cross_entropy")
     FigureCanvasAgg(figures[0]).draw()  # in the resolution that extents are measured in

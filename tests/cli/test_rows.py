@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow
 import pytest
 
+from xpnet.cli.commands.train import train
 from xpnet.cli.reading import ReadColumns
+from xpnet.cli.resuming import SameRun
 from xpnet.cli.rows.columns_of_rows import read_links, soft_rows, with_factors, with_weights
 from xpnet.cli.rows.divided import (
     MeasuredParts,
@@ -23,7 +25,7 @@ from xpnet.cli.rows.training_rows import check_options_of_task, classes_in_order
 from xpnet.cli.settings import LinkedSettings, MeasuringSettings, RateSettings, TrainSettings
 from xpnet.data.frames import Frame
 from xpnet.data.task import Task
-from xpnet.errors import DataFileError
+from xpnet.errors import DataFileError, XpnetError
 from xpnet.learning.exposure import MAX_OFFSET
 from xpnet.tabular.rows.coded_labels import CodedLabels
 from xpnet.tabular.rows.division import RowLinks
@@ -363,3 +365,40 @@ def test_notes_of_offsets() -> None:
     assert note_of_offsets(["a", "b", "c"], CLASSES) == (
         "a, b, c have the offsets of the classes p, q, r, and are no features"
     )
+
+
+def test_a_run_resumes_with_the_same_factors_and_shares() -> None:
+    settings = TrainSettings(data="d.csv")
+    plain = rows_of(np.arange(ROWS) % 2, classes=np.array(["p", "q"]))
+    factors, shares = np.arange(1.0, ROWS + 1), np.full((ROWS, 2), 0.5)
+    variants = [
+        plain,
+        replace(plain, factors=factors),
+        replace(plain, factors=factors + 1),
+        replace(plain, shares=shares),
+        replace(plain, shares=shares[:, ::-1] + [0.1, -0.1]),
+        replace(plain, factors=factors, shares=shares),
+    ]
+    states = [SameRun(rows, settings, {}).state() for rows in variants]
+    assert len({state["rows"] for state in states}) == len(variants)
+    for k, rows in enumerate(variants):
+        again = SameRun(replace(rows), settings, {})
+        again.load_state(states[k])
+        for other in states[:k] + states[k + 1 :]:
+            with pytest.raises(XpnetError, match="on other rows or columns"):
+                again.load_state(other)
+
+
+def test_a_run_resumes_with_the_same_words_for_gaps() -> None:
+    before, same, other = (
+        SameRun(rows_of(), TrainSettings(data="d.csv", missing_values=values), {})
+        for values in (
+            {"": ("?",), "b": ("n", "x"), "a": ("-",)},
+            {"a": ("-",), "": ("?",), "b": ("n", "x")},
+            {"": ("?",), "b": ("n",), "a": ("-",)},
+        )
+    )
+    same.load_state(before.state())
+    said = r"--missing \?,a=-,b=n\|x; got \?,a=-,b=n\."
+    with click.Context(train), pytest.raises(XpnetError, match=said):
+        other.load_state(before.state())

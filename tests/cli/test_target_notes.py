@@ -1,9 +1,14 @@
 """Targets that look like mistakes of an export are noted."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy
 import pytest
 from helpers.command_line import Run
+
+from xpnet.cli.rows.target_notes import notes_of_targets
 
 ROWS = 60
 
@@ -44,3 +49,16 @@ def test_labels_that_differ_in_case_or_blanks(run: Run, tmp_path: Path) -> None:
         "y: the labels 'YES', 'Yes', 'yes' differ in case or blanks alone, and are classes of "
         "their own" in note
     )
+
+
+@pytest.mark.parametrize(("numbers", "count"), [([1.0, 900.0], 0), ([1.0, 2.0, 900.0], 1)])
+def test_two_numbers_are_equally_far_from_their_median(numbers: list[float], count: int) -> None:
+    rows: Any = SimpleNamespace(
+        classes=None,
+        y=numpy.array(numbers),
+        features=SimpleNamespace(places=numpy.arange(len(numbers))),
+        frame=SimpleNamespace(first_row=2),
+    )
+    notes = list(notes_of_targets(rows, "y"))
+    assert len(notes) == count
+    assert all("y: 900 in row 4" in note for note in notes)

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from helpers.command_line import Run, check_one_line
 
 import xpnet
+from xpnet.cli.app import app
 
 BAD_DATA = {
     "single.csv": ("a,y\n1,p\n2,p\n", "at least two classes; every label is 'p'"),
@@ -60,6 +62,19 @@ def test_a_column_that_an_option_names_must_be_there(run: Run) -> None:
         )
 
 
+def test_the_target_is_no_feature(run: Run) -> None:
+    Path("d.csv").write_text("a,y\n1,p\n2,q\n3,p\n4,q\n")
+    command = ("train", "d.csv", "--target", "y", "--features", "a,y")
+    check_one_line(run(*command, code=1), "'y' is the target, so it must not be a feature")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links take a privilege there")
+def test_a_path_that_the_system_refuses_is_told_with_its_reason(run: Run) -> None:
+    Path("loop.csv").symlink_to("loop.csv")
+    reason = os.strerror(errno.ELOOP)
+    check_one_line(run("train", "loop.csv", code=1), f"loop.csv cannot be opened: {reason}")
+
+
 USAGE = [
     (("train", "iris", "--activation", "swish"), "got 'swish'. Did you mean 'silu'?"),
     (("train", "iris", "--optimizer", "Adam"), "got 'Adam'. Did you mean 'adam'?"),
@@ -97,6 +112,15 @@ USAGE = [
     (("train", "iris", "--model", "linear", "--hidden", "5"), "--model linear has no hidden layer"),
     (("train", "iris", "--task", "classify", "--loss", "poisson"), "--loss must go with"),
     (("train", "diabetes", "--class-weight", "balanced"), "--class-weight must go with classes"),
+    (("train", "iris", "-q", "-v"), "--quiet and --verbose must not come together"),
+    (
+        ("train", "diabetes", "--loss", "huber", "--quantile", "0.5"),
+        "--quantile must go with --loss quantile",
+    ),
+    (
+        ("train", "diabetes", "--loss", "huber", "--offset", "bmi"),
+        "--offset must go with --loss poisson, gamma or tweedie; got --loss huber",
+    ),
     (("train", "iris", "--time-limit", "0"), "0.0 is not in the range x>0"),
     (("train", "iris", "--validation-size", "0.6"), "0.6 is not in the range"),
     (("train", "iris", "--class-weight", "much"), "balanced, or label=weight"),
@@ -172,6 +196,23 @@ def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path) -> None:
     assert ended.stderr.strip() == (
         "Error: pyarrow must be installed to read tables. Run pip install 'xpnet[tables]'."
     )
+
+
+def test_a_package_that_is_missing_for_another_reason_is_no_usage_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise ModuleNotFoundError("No module named 'tiger'", name="tiger")
+
+    monkeypatch.setattr("xpnet.cli.commands.doctor.available_backends", fail)
+    result = CliRunner().invoke(app, ["backends"])
+    assert isinstance(result.exception, ModuleNotFoundError)
+    assert result.exception.name == "tiger"
+
+
+def test_a_plot_needs_matplotlib(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpnet.cli.options.files.find_spec", lambda name: None)
+    check_one_line(run("train", "iris", "--plot", "loss.svg", code=2), "pip install 'xpnet[plot]'")
 
 
 WITHOUT_EFFECT = [

@@ -190,3 +190,17 @@ def test_d2_compares_with_the_constant_rate() -> None:
             ]
             found = model.score(X, y, weight, scoring="d2", exposure=years)
             assert found == pytest.approx(1 - deviances[0] / deviances[1], abs=1e-6)
+
+
+def test_a_column_of_exposures_or_offsets_is_one_number_for_each_row() -> None:
+    X, y, years = claims("poisson")
+    flat, column = (
+        xpnet.MLPRegressor("poisson", **LINEAR).fit(X, y, exposure=known)
+        for known in (years, years[:, None])
+    )
+    np.testing.assert_array_equal(column.coefs_[0], flat.coefs_[0])
+    np.testing.assert_array_equal(
+        flat.predict(X, offset=np.log(years)[:, None]), flat.predict(X, offset=np.log(years))
+    )
+    with pytest.raises(xpnet.InputError, match=r"exposure.*600 rows; got shape \(600, 2\)"):
+        flat.fit(X, y, exposure=np.stack([years, years], axis=1))

@@ -206,8 +206,14 @@ def test_constraints_that_cannot_hold_are_refused(constraints: Any, said: str) -
         (xpnet.MLPRegressor, {"activation": "gelu"}, NOISY, "gelu"),
         (xpnet.MLPClassifier, {}, numpy.digitize(NOISY, [-1, 1]), "3 classes"),
         (xpnet.MLPRegressor, {"monotonic_cst": {"b": 1}}, NOISY, "no names"),
+        (
+            xpnet.TabularClassifier,
+            {"ordered": [0, 1, 2], "calibration": "temperature"},
+            numpy.digitize(NOISY, [-1, 1]),
+            "`calibration` must be None",
+        ),
     ],
-    ids=["activation", "classes", "names"],
+    ids=["activation", "classes", "names", "calibration"],
 )
 def test_networks_that_cannot_hold_them_are_refused(
     estimator: Any, settings: dict[str, Any], y: Any, said: str
@@ -219,3 +225,30 @@ def test_networks_that_cannot_hold_them_are_refused(
     assert said in str(error.value)
     with pytest.raises(AttributeError):
         _ = model.n_iter_
+
+
+@pytest.mark.parametrize(
+    ("constraints", "remedy"),
+    [({"aera": 1}, "Did you mean 'area'"), ({"z": 1}, "Correct the name")],
+)
+def test_an_unknown_column_of_a_frame_gets_a_suggestion(
+    constraints: dict[str, int], remedy: str
+) -> None:
+    model = xpnet.MLPRegressor(monotonic_cst=constraints, **MLP)
+    with pytest.raises(xpnet.InputError, match=f"got '{next(iter(constraints))}'.*{remedy}"):
+        model.fit(TABLE[["area", "age", "rooms"]], NOISY)
+
+
+def test_an_encoder_of_ones_own_gets_what_the_estimator_sets() -> None:
+    """Monotonic columns are encoded as plain numbers, and dates are read in their format."""
+    days = pandas.Series(pandas.date_range("2024-01-01", periods=ROWS)).dt.strftime("%d|%m|%Y")
+    table = TABLE[["area"]].assign(day=days)
+    settings = {**SMALL, "max_iter": 3, "monotonic_cst": {"area": 1}, "date_format": "%d|%m|%Y"}
+    own = xpnet.TabularRegressor(**settings, encoder=xpnet.TableEncoder()).fit(table, NOISY)
+    named = xpnet.TableEncoder(plain_numbers=["area"], date_format="%d|%m|%Y", random_state=0)
+    numpy.testing.assert_array_equal(
+        own.encoder_.transform(table), named.fit(table, NOISY).transform(table)
+    )
+    assert own.encoder_.forms_[1].date_format == "%d|%m|%Y"
+    one_day = table.sort_values("area").assign(day=days[0])
+    assert numpy.diff(own.predict(one_day)).min() >= 0

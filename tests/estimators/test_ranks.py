@@ -325,3 +325,16 @@ def test_offsets_of_classes(own: bool) -> None:
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_allclose(found[name], value, rtol=1e-10, atol=1e-11, err_msg=name)
+
+
+def test_targets_that_ranks_cannot_agree_on_are_refused() -> None:
+    X, y, _ = rows()
+    of_two = np.stack([y, 2 - y], axis=1)
+
+    def work(targets: Any) -> None:
+        on_ranks(2, lambda group: xpnet.MLPClassifier().fit(X, targets), data="own")
+
+    with pytest.raises(InputError, match=r"must be dense.*pass y\.toarray\(\)"):
+        work(sparse.csr_matrix(of_two > 0))
+    with pytest.raises(InputError, match="must hold one target of classes.*got several"):
+        work(of_two)

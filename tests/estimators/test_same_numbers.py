@@ -356,16 +356,34 @@ def test_gaps_are_refused_as_scikit_learn_refuses_them(data: Any) -> None:
     assert any("TabularClassifier" in message for message in raised)
 
 
-def test_verbose_prints_scikit_learns_lines(data: Any, printed: pytest.CaptureFixture[str]) -> None:
-    """What verbose prints."""
+@pytest.mark.parametrize(
+    ("settings", "sentences"),
+    [
+        ({}, ["Training loss did not improve", "epochs. Stopping."]),
+        (
+            {"early_stopping": True},
+            ["Validation score: ", "Validation score did not improve", "epochs. Stopping."],
+        ),
+        (
+            {"learning_rate": "adaptive", "learning_rate_init": 1e-5, "max_iter": 30},
+            ["Setting learning rate to 0.000002", "Learning rate too small. Stopping."],
+        ),
+    ],
+    ids=["stalled", "validated", "adaptive"],
+)
+def test_verbose_prints_scikit_learns_lines(
+    data: Any,
+    printed: pytest.CaptureFixture[str],
+    settings: dict[str, Any],
+    sentences: list[str],
+) -> None:
+    common = {"verbose": True, "tol": 1, "n_iter_no_change": 2, "solver": "sgd"}
     said = []
-    for model in pair(
-        "MLPClassifier", "numpy", verbose=True, tol=1, n_iter_no_change=2, solver="sgd"
-    ):
-        model.fit(data.X, data.labels)
+    for model in pair("MLPClassifier", "numpy", **{**common, **settings}):
+        model.fit(data.X, labels(data, settings))
         said.append(printed.readouterr().out)
     assert said[0] == said[1]
-    assert "Stopping" in said[0]
+    assert all(sentence in said[0] for sentence in sentences)
 
 
 def test_same_warnings(data: Any) -> None:

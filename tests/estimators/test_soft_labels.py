@@ -7,6 +7,7 @@ import pytest
 from scipy.special import softmax
 
 import xpnet
+from xpnet.learning.labels import checked_shares
 
 RNG = numpy.random.default_rng(0)
 X = RNG.normal(size=(300, 4))
@@ -149,3 +150,25 @@ def test_probabilities_without_classes_are_refused_with_the_remedy(kind: int) ->
     with pytest.raises(ValueError) as refused:
         estimators()[kind].fit(X, TRUE + 5)
     assert "probabilities" not in str(refused.value)
+
+
+@QUIET
+def test_a_warm_start_has_the_same_classes() -> None:
+    model = xpnet.MLPClassifier((8,), warm_start=True, **SMALL).fit(X, TRUE, classes=NAMES)
+    losses = [*model.loss_curve_]
+    with pytest.raises(ValueError, match="has the same classes as in the previous call"):
+        model.fit(X, TRUE, classes=["b", "a", "d"])
+    order = [1, 0, 2]  # of the columns alone
+    model.fit(X, TRUE[:, order], classes=NAMES[order])
+    assert model.classes_.tolist() == ["a", "b", "c"]
+    assert model.loss_curve_[: len(losses)] == losses
+
+
+def test_shares_have_a_column_for_each_class() -> None:
+    shares = numpy.array([[1, 0, 0], [0, 0, 1]])
+    checked = checked_shares(shares, "y_val", 3)
+    numpy.testing.assert_array_equal(checked, shares)
+    assert checked.dtype == numpy.float64
+    for wrong in (shares[:, :2], shares[0]):
+        with pytest.raises(xpnet.InputError, match=r"`y_val`.*each of 3 classes.*got shape"):
+            checked_shares(wrong, "y_val", 3)

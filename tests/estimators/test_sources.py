@@ -273,6 +273,11 @@ def test_a_folder_of_parquet(tmp_path: Path, data: Any) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"a": ["x"], "y": [1]}), tmp_path / "text.parquet")
     with pytest.raises(DataFileError, match="must hold numbers; 'a' hold none"):
         ParquetSource(tmp_path / "text.parquet", "y")
+    pyarrow.parquet.write_table(
+        pyarrow.table({"a": [0.5, 1.5, 2.5], "y": [1, None, 2]}), tmp_path / "gap.parquet"
+    )
+    with pytest.raises(DataFileError, match="must have a label; row 2, column 'y' has none"):
+        ParquetSource(tmp_path / "gap.parquet", "y")
     (tmp_path / "rows" / "0.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(DataFileError, match="0.parquet.*cannot be read.*Write its files again"):
         ParquetSource(tmp_path / "rows", "y")
@@ -303,6 +308,8 @@ def test_a_function_that_yields_chunks(data: Any) -> None:
         yield X[: ROWS - 100 * len(calls)]
         yield X[:100]
 
+    with pytest.raises(InputError, match=r"equally many columns, at least one; got \[5, 6\]"):
+        ChunkSource(lambda: [(X, None), (X[:, :5], None)])
     with pytest.raises(InputError, match="must yield the same ones"):
         classifier().fit(shrinking, y)
 

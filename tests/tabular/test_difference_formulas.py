@@ -7,6 +7,7 @@ import numpy
 import pytest
 
 from xpnet.tabular.encodings.differences import audition, units
+from xpnet.tabular.encodings.differences import found as of_tables
 from xpnet.tabular.encodings.differences.audition import Audition, Candidate, ColumnValues
 from xpnet.tabular.encodings.differences.units import Unit, alike_pairs, are_clock_numbers, in_unit
 
@@ -394,3 +395,42 @@ def test_many_rows_are_screened_by_some_of_them(rows: int, targets: int, step: i
     residuals = rng.normal(size=(rows, targets))
     Noting(ColumnValues(numpy.zeros((1, rows))), residuals, 0).screened_once([])
     assert steps == [step]
+
+
+def columns_to_compare(x: numpy.ndarray) -> Any:
+    """Columns of numbers, encoded under their own numbers."""
+    encodings: list[Any] = [SimpleNamespace(part="", column=k) for k in range(len(x))]
+    return [
+        units.NumberColumn(encoding, own, False, "")
+        for encoding, own in zip(encodings, x, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("maximum", [2, 4, 16])
+def test_the_most_frequent_of_many_classes_are_compared(
+    monkeypatch: pytest.MonkeyPatch, maximum: int
+) -> None:
+    """A difference decides between the classes 2 and 3, each of which has fewer rows than 0 and
+    1.
+    """
+    monkeypatch.setattr(of_tables, "MAX_CLASSES", maximum)
+    rng = numpy.random.default_rng(0)
+    x = rng.normal(size=(2, 2000))
+    y = rng.choice([0, 1, 2], 2000, p=[0.3, 0.3, 0.4])
+    y[y == 2] += x[0, y == 2] > x[1, y == 2]
+    differences = of_tables.find_differences(columns_to_compare(x), y, "classification")
+    assert len(differences) == (maximum > 2)
+
+
+def test_a_table_gets_a_maximum_number_of_differences(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = numpy.random.default_rng(0)
+    x = rng.normal(size=(4, 1200))
+    y = numpy.sign(x[0] - x[1]) + 0.7 * numpy.sign(x[2] - x[3])
+    columns = columns_to_compare(x)
+    differences = of_tables.find_differences(columns, y, "regression")
+    pairs = [(one.first.column, one.difference.minus) for one in differences]
+    assert pairs == [(0, 1), (2, 3)]
+    monkeypatch.setattr(of_tables, "MAX_DIFFERENCES", 1)
+    (first,) = of_tables.find_differences(columns, y, "regression")
+    assert (first.first.column, first.difference.minus) == (0, 1)
+    assert first.explained == differences[0].explained

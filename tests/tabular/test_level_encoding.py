@@ -139,3 +139,9 @@ def test_the_rows_that_are_added_to_a_level(
     assert levels.encoding.column == 4
     assert levels.encoding.levels.tolist() == list(range(20))
     assert levels.encoding.labels == ["_level_frequency", "_level_target"]
+
+
+def test_no_rows_have_nothing_in_common() -> None:
+    no_targets = ComparedTargets(numpy.empty((0, 1)), numpy.empty(0, int))
+    effect = effect_of_values(numpy.empty(0), numpy.empty(0), no_targets)
+    assert effect == ValueEffect(0.0, 0.0, 0.0)

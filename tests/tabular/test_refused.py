@@ -239,3 +239,31 @@ def test_infinite_numbers_are_the_ends_of_the_range_and_are_counted() -> None:
     expected = model.predict({"x": [x.max(), x.min()]})
     numpy.testing.assert_array_equal(model.predict(infinite), expected)
     assert model.encoder_.count_unknowns(infinite)["x"] == {"unknown": 0, "gaps": 0, "outside": 2}
+
+
+@pytest.mark.parametrize("loss", ["poisson", "tweedie"])
+def test_targets_of_zeros_have_no_positive_mean(loss: str) -> None:
+    with pytest.raises(InputError, match=f"a number above 0 for loss='{loss}'; got zeros only"):
+        TabularRegressor(loss=loss, **SMALL).fit(X, numpy.zeros(60))
+
+
+def test_a_refinement_has_as_many_targets_as_the_fit() -> None:
+    model = TabularRegressor(**SMALL).fit(X, X)
+    before = model.predict(X)
+    with pytest.raises(InputError, match=r"`y`.* the y of the fit; got shape \(60,\)"):
+        model.refine(X, X[:, 0])
+    numpy.testing.assert_array_equal(model.predict(X), before)
+
+
+def test_names_of_columns_can_be_set_and_removed() -> None:
+    model = TabularRegressor(**SMALL).fit({"a": X[:, 0], "b": X[:, 1]}, X[:, 0])
+    predicted = model.predict({"a": X[:, 0], "b": X[:, 1]})
+    model.feature_names_in_ = ["p", "q"]
+    assert model.feature_names_in_.tolist() == ["p", "q"]
+    found = model.predict({"q": X[:, 1], "p": X[:, 0]})
+    numpy.testing.assert_array_equal(found, predicted)
+    model.feature_names_in_ = None
+    assert not hasattr(model, "feature_names_in_")
+    numpy.testing.assert_array_equal(model.predict(X), predicted)
+    model.feature_names_in_ = None  # there are none to remove
+    assert not hasattr(model, "feature_names_in_")

@@ -163,6 +163,21 @@ def test_few_rows_of_many_weak_columns_are_predicted_as_by_a_logistic_regression
     assert model.networks_[0].spec.widths == (2000, 2)
 
 
+def test_ordered_classes_of_many_weak_columns_are_predicted_in_their_order() -> None:
+    rng = numpy.random.default_rng(0)
+    X = rng.normal(size=(2200, 400)).astype(numpy.float32)
+    score = X @ rng.normal(size=400) * 5 / numpy.sqrt(400)
+    y = numpy.digitize(score + rng.logistic(size=2200), [-2, 2])
+    model = xpnet.TabularClassifier(ordered=[0, 1, 2], quality=1, random_state=0)
+    probabilities = model.fit(X[:200], y[:200]).predict_proba(X[200:])
+    shares = numpy.bincount(y[:200]) / 200
+    constant = log_loss(y[200:], numpy.tile(shares, (2000, 1)))
+    assert log_loss(y[200:], probabilities) < constant - 0.03
+    mean_rank = probabilities @ numpy.arange(3)
+    assert numpy.corrcoef(mean_rank, score[200:])[0, 1] > 0.4
+    numpy.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
 def test_a_linear_model_alone_is_saved_and_opened(tmp_path: Path) -> None:
     X, y = wide_rows(numpy.zeros(500))
     model = xpnet.TabularClassifier(quality=1, random_state=0).fit(X[:100], y[:100])
