@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy
 
@@ -43,13 +44,18 @@ class EncodedTable:
         columns = list(self.table.columns)
         columns[index] = columns[index].take(order)
         table = replace(self.table, columns=columns)
-        using = [
-            k
-            for k, encoding in enumerate(self.encodings)
-            if any(use.column == index for use in encoding.uses)
-        ]
+        using = self._encodings_of_columns.get(index, [])
+        encodings = [self.encodings[k] for k in using]
         inputs = self.inputs.copy()
-        own = [self.encodings[k] for k in using]
-        for write in writers_of(own, [self.places[k] for k in using]):
+        for write in writers_of(encodings, [self.places[k] for k in using]):
             write(table, inputs)
         return replace(self, table=table, inputs=inputs)
+
+    @cached_property
+    def _encodings_of_columns(self) -> dict[int, list[int]]:
+        """Return the indices of the encodings that use a column, by the column's index."""
+        using: dict[int, list[int]] = {}
+        for k, encoding in enumerate(self.encodings):
+            for column in {use.column for use in encoding.uses}:
+                using.setdefault(column, []).append(k)
+        return using

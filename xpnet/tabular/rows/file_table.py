@@ -60,10 +60,10 @@ class FileTable:
         """Return the names of the columns."""
         return self.names
 
-    def part(self, is_taken: numpy.ndarray) -> "FileTable":
-        """Return some of the rows, which are not read yet. is_taken : (rows,) bool"""
+    def part(self, selection: numpy.ndarray) -> "FileTable":
+        """Return some of the rows, which are not read yet. selection : (rows,) bool"""
         chosen = self.chosen.copy()
-        chosen[self.chosen] = is_taken
+        chosen[self.chosen] = selection
         return replace(self, chosen=chosen)
 
     def whole(self) -> Table:
@@ -103,10 +103,10 @@ class FileTable:
             first, end = self.frame.starts[block : block + 2].tolist()
             last = _between(places, first, end)[-1:]
             for batch in self.frame.batches(block, self.names) if len(last) else ():
-                own = _between(places, first, first + len(batch))
-                if len(own):
-                    taken = batch.take(pyarrow.array(own - first))
-                    yield FilePiece(taken, own + self.frame.first_row)
+                in_batch = _between(places, first, first + len(batch))
+                if len(in_batch):
+                    piece = batch.take(pyarrow.array(in_batch - first))
+                    yield FilePiece(piece, in_batch + self.frame.first_row)
                 first += len(batch)
                 if first > last[0]:
                     break

@@ -351,10 +351,10 @@ def nested_outputs(
     losses = numpy.empty((parts.count, len(BLEND_WEIGHTS)))
     for part, (members, model) in enumerate(zip(nested.outputs, best, strict=True)):
         blended = blended_outputs(members.astype(numpy.float64), of_models[model], loss, moves)
-        own = parts.part_of_row == part
+        in_part = parts.part_of_row == part
         for weight, blend in enumerate(blended):
             losses[part, weight] = parts.losses_of_others(blend[None])[part]
-            blends[weight, own] = blend[own]
+            blends[weight, in_part] = blend[in_part]
     return NestedOutputs(parts, blends, losses)
 
 
