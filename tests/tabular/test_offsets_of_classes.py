@@ -223,6 +223,20 @@ def test_importances_do_not_credit_columns_with_the_offset() -> None:
     assert of_copy < 0.2
 
 
+def test_offsets_of_a_refinement_are_needed_by_the_next() -> None:
+    table, y, offset = two_classes(400)
+    classifier = xpnet.TabularClassifier(**QUICK).fit(table, y)
+    classifier.refine(table, y, offset=offset)
+    with pytest.raises(InputError, match="must have offsets"):
+        classifier.refine(table, y)
+    counts = (y == y[0]).astype(float)
+    regressor = xpnet.TabularRegressor(**QUICK, loss="poisson").fit(table, counts)
+    few = {name: column[:20] for name, column in table.items()}
+    regressor.refine(few, counts[:20], offset=offset[:20])  # too few for residuals of their own
+    with pytest.raises(InputError, match="must have exposures"):
+        regressor.refine(table, counts)
+
+
 @pytest.mark.parametrize("from_file", [False, True])
 def test_a_refinement_needs_offsets(tmp_path: Path, from_file: bool) -> None:
     table, y, offset = two_classes(400)

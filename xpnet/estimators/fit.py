@@ -86,17 +86,18 @@ def encode_rows(
     checked: CheckedRows, targets: Targets, settings: FitSettings, ranks: Ranks
 ) -> LabeledRows:
     """Return training rows with their targets as the loss takes them, and their weights."""
-    X, y, weight, offset, _ = checked.rows
-    Y = targets.encode(y)
+    rows = checked.rows
+    weight = rows.weight
+    Y = targets.encode(rows.y)
     if weight is not None:
         weight = check_weights(weight, len(Y))
     if settings.class_weight is not None:
         assert isinstance(targets, ClassTargets)
-        by_class = class_weights(y, Y, targets, settings.class_weight, ranks)
+        by_class = class_weights(rows.y, Y, targets, settings.class_weight, ranks)
         weight = by_class if weight is None else weight * by_class
-    if offset is not None:
-        Y = targets_with_offsets(Y, offset, targets.loss, targets.outputs, "offset")
-    return LabeledRows(X, Y, weight)
+    if rows.offset is not None:
+        Y = targets_with_offsets(Y, rows.offset, targets.loss, targets.outputs, "offset")
+    return LabeledRows(rows.X, Y, weight)
 
 
 def place_split(

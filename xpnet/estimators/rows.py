@@ -80,7 +80,7 @@ def read_validation_rows(
     Raises InputError for rows without targets, targets without rows, and rows that nothing would
     read.
     """
-    if all(array is None for array in rows):
+    if rows.X is None and rows.y is None and rows.weight is None:
         return None
     check_together(rows.X, rows.y, rows.weight)
     if not settings.makes_epochs:

@@ -60,7 +60,10 @@ class LossRegressor(LossParameters, RegressorMixin, Generic[Rows]):
         factors = exposures.factors(len(y), loss)
         rates = rates_of(y, rows.weight, factors, loss, f"sample_weight{exposures.ending}")
         return rows._replace(
-            y=rates.y, weight=rates.weight, inverse_variance=rates.inverse_variance
+            y=rates.y,
+            weight=rates.weight,
+            inverse_variance=rates.inverse_variance,
+            are_rates=True,
         )
 
     def score(  # type: ignore[override]  # scikit-learn's stub has arrays

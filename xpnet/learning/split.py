@@ -43,6 +43,7 @@ class InputRows(NamedTuple):
     weight : (rows,), like y
     offset : (rows,) or (rows, classes), numbers that are added to the logits
     inverse_variance : (rows,) of targets that are rates, that of `xpnet.learning.exposure.Rates`
+    are_rates : whether y are rates, numbers divided by the known factors of their means
     """
 
     X: Any
@@ -50,6 +51,12 @@ class InputRows(NamedTuple):
     weight: Any = None
     offset: ArrayLike | None = None
     inverse_variance: numpy.ndarray | None = None
+    are_rates: bool = False
+
+    @property
+    def have_offsets(self) -> bool:
+        """Return whether a part of the mean of each row is known already."""
+        return self.offset is not None or self.are_rates
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from xpnet.tabular.rows.table_rows import check_row_weights
 from xpnet.tabular.rows.target_coding import TargetCoding
 from xpnet.tabular.settings import TableSettings
 from xpnet.training import Interrupts
-from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer
+from xpnet.typing import ArrayLike, TableLike, TargetsLike
 
 
 class Tabular(Refinable):
@@ -88,7 +88,7 @@ class Tabular(Refinable):
         """
 
     @abstractmethod
-    def _record(self, coding: Any, encoder: Transformer, trained: TrainedNetworks) -> FittedTable:
+    def _record(self, fit: TableFit, trained: TrainedNetworks) -> FittedTable:
         """Return the fitted record, which knows nothing of validation rows yet."""
 
     def _settings_for(self, coding: TargetCoding) -> TableSettings:
@@ -172,7 +172,7 @@ class Tabular(Refinable):
         callbacks: Callbacks,
     ) -> Self:
         """Encode the rows of a table and train on them. validation : the user's validation rows"""
-        start = self._start(callbacks)
+        start = self._start(rows, callbacks)
         check_together(validation.X, validation.y, validation.weight)
         check_no_loader(rows.X)
         y = passed_targets(type(self), rows.y)
@@ -187,13 +187,14 @@ class Tabular(Refinable):
         split = encode_and_divide(settings, encoder, training, validation_rows, start.random_state)
         return self._train(prepare_fit(settings, encoder, coding, split, start))
 
-    def _start(self, callbacks: Callbacks) -> BegunFit:
+    def _start(self, rows: InputRows, callbacks: Callbacks) -> BegunFit:
         """Check the parameters; return the beginning of a fit."""
         started = monotonic()
         watching = self._watching_with(callbacks)
         check_parameters(self)
         self._settings()  # raises for parameters that do not go together
-        return BegunFit(started, watching, check_random_state(self.random_state))
+        random_state = check_random_state(self.random_state)
+        return BegunFit(started, watching, random_state, rows.have_offsets)
 
     def _coding_for(
         self, targets: CheckedTargets, passed: object, weight: ArrayLike | None
@@ -238,7 +239,7 @@ class Tabular(Refinable):
         """
         split = fit.split
         fitted = replace(
-            self._record(fit.coding, fit.encoder, trained),
+            self._record(fit, trained),
             importances=importances_of(fit.encoder, trained, split, self.time_limit),
             rows=split.rows.count,
             validation_loss=trained.validation_loss,

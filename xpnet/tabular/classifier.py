@@ -41,6 +41,7 @@ from xpnet.tabular.ensemble.calibration import best_temperature, best_threshold
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions
 from xpnet.tabular.ensemble.watching import Callbacks
+from xpnet.tabular.fit import TableFit
 from xpnet.tabular.fitted import FittedClassifier
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.refinement import Refinement
@@ -48,7 +49,7 @@ from xpnet.tabular.rows.coded_labels import CodedLabels
 from xpnet.tabular.rows.table_rows import check_row_weights
 from xpnet.tabular.rows.target_coding import ClassCoding, TargetCoding, loss_of_classes
 from xpnet.tabular.settings import TableSettings
-from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer
+from xpnet.typing import ArrayLike, TableLike, TargetsLike
 
 MIN_ROWS_TO_WARN = 20
 """Number of rows above which a class of one row causes a warning. On fewer rows there is little
@@ -195,19 +196,13 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
         check_exposures_of_validation(offsets, Exposures(None, offset_val, "_val"), X_val)
         labels = y if classes is None or y is None else SoftLabels(y, classes)
         labels_val = y_val if classes is None or y_val is None else SoftLabels(y_val, classes)
-        earlier = self._fitted
-        try:
-            return self._fit(
-                InputRows(X, labels, sample_weight, offset),
-                InputRows(X_val, labels_val, sample_weight_val, offset_val),
-                groups=groups,
-                time=time,
-                callbacks=callbacks,
-            )
-        finally:
-            # An interrupted first fit has a record, too.
-            if self._fitted is not earlier and offset is not None:
-                self._fitted = replace(self.get_fitted_state(), has_offsets=True)
+        return self._fit(
+            InputRows(X, labels, sample_weight, offset),
+            InputRows(X_val, labels_val, sample_weight_val, offset_val),
+            groups=groups,
+            time=time,
+            callbacks=callbacks,
+        )
 
     @documented_as(Tabular.refine)
     def refine(
@@ -364,21 +359,23 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
         return check_row_weights(product, len(Y), self.dtype, "sample_weight")
 
     def _coding_of(
-        self, fitted: FittedClassifier, y: CodedLabels
+        self, fitted: FittedClassifier, rows: InputRows
     ) -> tuple[ClassCoding, FittedClassifier]:
-        return ClassCoding(fitted.classes, fitted.choice is not None), fitted
+        coding = ClassCoding(fitted.classes, fitted.choice is not None)
+        return coding, replace(fitted, has_offsets=fitted.has_offsets or rows.have_offsets)
 
-    def _record(
-        self, coding: ClassCoding, encoder: Transformer, trained: TrainedNetworks
-    ) -> FittedClassifier:
+    def _record(self, fit: TableFit, trained: TrainedNetworks) -> FittedClassifier:
+        coding = fit.coding
+        assert isinstance(coding, ClassCoding)
         return FittedClassifier(
-            encoder=encoder,
+            encoder=fit.encoder,
             networks=trained.networks,
             best_epochs=trained.best_epochs,
             n_iter=trained.n_iter,
             classes=coding.labels,
             temperature=1.0,
             choice=self.ordered_prediction if coding.are_ordered else None,
+            has_offsets=fit.has_offsets,
         )
 
     def _calibrated(

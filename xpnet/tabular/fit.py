@@ -27,11 +27,13 @@ class BegunFit(NamedTuple):
 
     started : the monotonic time, in seconds; watching : callbacks and lines that follow the fit
     random_state : of all its draws
+    has_offsets : whether its rows have offsets or exposures
     """
 
     started: float
     watching: Watching
     random_state: RandomState
+    has_offsets: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,7 @@ class TableFit:
     split : its rows, encoded
     recipe, ensemble : of its networks; minimum : the number of networks that it trains at least
     is_cross_fitted : whether intervals come from networks of their own
+    has_offsets : whether the rows have offsets or exposures
     """
 
     settings: TableSettings
@@ -52,6 +55,7 @@ class TableFit:
     ensemble: Ensemble
     minimum: int
     is_cross_fitted: bool
+    has_offsets: bool
 
     def train(self) -> ValidationPredictions | None:
         """Train the networks; return the validation rows that networks of their own predict."""
@@ -122,7 +126,17 @@ def prepare_fit(
         jobs=jobs,
         verbose=start.watching.verbose > 0,
     )
-    return TableFit(settings, encoder, coding, split, recipe, ensemble, minimum, is_cross_fitted)
+    return TableFit(
+        settings,
+        encoder,
+        coding,
+        split,
+        recipe,
+        ensemble,
+        minimum,
+        is_cross_fitted=is_cross_fitted,
+        has_offsets=start.has_offsets,
+    )
 
 
 def may_change(split: TableSplit, recipe: Recipe, networks: int) -> bool:

@@ -25,7 +25,6 @@ from xpnet.tabular.ensemble.validation_predictions import (
 from xpnet.tabular.fitted import FittedTable
 from xpnet.tabular.importance import importances_of
 from xpnet.tabular.preparation import PreparesRows, passed_targets
-from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.division import links_of
 from xpnet.tabular.rows.encode_and_divide import encode_and_divide_new
 from xpnet.tabular.rows.table_rows import with_forms_of
@@ -63,8 +62,11 @@ class Refinable(PreparesRows):
     """An estimator whose networks can go on with new rows."""
 
     @abstractmethod
-    def _coding_of(self, fitted: Any, y: CheckedTargets) -> tuple[TargetCoding, FittedTable]:
-        """Return the coding of the targets of a fit for new targets, and the record with it."""
+    def _coding_of(self, fitted: Any, rows: InputRows) -> tuple[TargetCoding, FittedTable]:
+        """Return the coding of a fit for the targets of new rows, and the record as they change it.
+
+        rows : with checked targets
+        """
 
     @abstractmethod
     def _calibrated(self, fitted: Any, validation: ValidationPredictions) -> FittedTable:
@@ -181,9 +183,10 @@ class Refinable(PreparesRows):
         y = passed_targets(type(self), rows.y)
         check_together(validation.X, validation.y, validation.weight)
         targets = self._checked_targets(y, "y")
-        coding, fitted = self._coding_of(fitted, targets)
+        rows = rows._replace(y=targets)
+        coding, fitted = self._coding_of(fitted, rows)
         links = links_of(with_forms_of(fitted.encoder, X), groups, time, len(targets))
-        new = self._table_rows(coding, rows._replace(y=targets), "", links)
+        new = self._table_rows(coding, rows, "", links)
         count = new.count
         require(count >= MIN_NEW_ROWS, f"`X` must have {MIN_NEW_ROWS} new rows or more", count)
         validation_rows = self._validation_rows(coding, validation)

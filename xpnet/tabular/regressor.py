@@ -25,11 +25,12 @@ from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions
 from xpnet.tabular.ensemble.watching import Callbacks
+from xpnet.tabular.fit import TableFit
 from xpnet.tabular.fitted import FittedRegressor, row_count
 from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.refinement import Refinement
 from xpnet.tabular.rows.target_coding import NumberCoding
-from xpnet.typing import ArrayLike, TableLike, TargetsLike, Transformer
+from xpnet.typing import ArrayLike, TableLike, TargetsLike
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -132,22 +133,23 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
         return NumberCoding(target, y.ndim == 1, self.dtype, self._numeric_loss().repeat)
 
     def _coding_of(
-        self, fitted: FittedRegressor, y: numpy.ndarray
+        self, fitted: FittedRegressor, rows: InputRows
     ) -> tuple[NumberCoding, FittedRegressor]:
-        columns = self._numeric_loss().repeat(y.reshape(len(y), -1))
+        columns = self._numeric_loss().repeat(rows.y.reshape(len(rows.y), -1))
         centre, scale, low, high = fitted.target
         if columns.shape[1] == len(low):  # others are refused when they are encoded
             low = numpy.minimum(low, columns.min(axis=0))
             high = numpy.maximum(high, columns.max(axis=0))
         target = numpy.stack([centre, scale, low, high])
         coding = NumberCoding(target, fitted.flat, self.dtype, self._numeric_loss().repeat)
-        return coding, replace(fitted, target=target)
+        predicts_rates = fitted.predicts_rates or rows.have_offsets
+        return coding, replace(fitted, target=target, predicts_rates=predicts_rates)
 
-    def _record(
-        self, coding: NumberCoding, encoder: Transformer, trained: TrainedNetworks
-    ) -> FittedRegressor:
+    def _record(self, fit: TableFit, trained: TrainedNetworks) -> FittedRegressor:
+        coding = fit.coding
+        assert isinstance(coding, NumberCoding)
         return FittedRegressor(
-            encoder=encoder,
+            encoder=fit.encoder,
             networks=trained.networks,
             best_epochs=trained.best_epochs,
             n_iter=trained.n_iter,
@@ -155,6 +157,7 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
             flat=coding.flat,
             residuals=numpy.empty((0, coding.outputs)),
             residual_weights=None,
+            predicts_rates=fit.has_offsets,
         )
 
     def _calibrated(
@@ -223,20 +226,13 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
         p is the power of the loss. The widths of its intervals are for exposures of the rows that
         are predicted.
         """
-        exposures = Exposures(exposure, offset)
         rows, validation = self._rows_as_rates(
             InputRows(X, y, sample_weight),
-            exposures,
+            Exposures(exposure, offset),
             InputRows(X_val, y_val, sample_weight_val),
             Exposures(exposure_val, offset_val, "_val"),
         )
-        earlier = self._fitted
-        try:
-            return self._fit(rows, validation, groups=groups, time=time, callbacks=callbacks)
-        finally:
-            # An interrupted first fit has a record, too.
-            if self._fitted is not earlier and not exposures.is_empty:
-                self._fitted = replace(self.get_fitted_state(), predicts_rates=True)
+        return self._fit(rows, validation, groups=groups, time=time, callbacks=callbacks)
 
     @documented_as(Tabular.refine)
     def refine(
@@ -296,8 +292,7 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
         True
         """
         exposures = Exposures(exposure, offset)
-        earlier = self.get_fitted_state()
-        if earlier.predicts_rates and exposures.is_empty:
+        if self.get_fitted_state().predicts_rates and exposures.is_empty:
             raise InputError(
                 "Rows must have exposures, since the fit had them and its predictions are rates; "
                 "got none. Pass exposure= or offset=; where all exposures are 1, "
@@ -309,7 +304,7 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
             InputRows(X_val, y_val, sample_weight_val),
             Exposures(exposure_val, offset_val, "_val"),
         )
-        refinement = self._refine(
+        return self._refine(
             rows,
             validation,
             groups=groups,
@@ -317,10 +312,6 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
             learning_rate_share=learning_rate_share,
             max_iter=max_iter,
         )
-        refined = self.get_fitted_state()
-        if not exposures.is_empty and refined.residuals is not earlier.residuals:
-            self._fitted = replace(refined, predicts_rates=True)
-        return refinement
 
     @property
     def target_(self) -> numpy.ndarray:
