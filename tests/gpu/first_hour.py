@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -339,8 +340,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rehearse", action="store_true", help="over a stand-in for CuPy")
     parser.add_argument(
         "--lose",
+        nargs="*",
+        default=[],
         metavar="NAME:CALLS",
-        help="in a rehearsal, the part whose card fails after so many calls",
+        help="in a rehearsal, parts whose card fails after so many calls of a process",
     )
     parser.add_argument("--seconds", type=float, default=3600, help="for all parts together")
     parser.add_argument(
@@ -419,7 +422,7 @@ def pack(output: Path) -> Path:
 
 
 def run(
-    part: Part, output: Path, rehearse: bool, left: float = SECONDS, lose: str | None = None
+    part: Part, output: Path, rehearse: bool, left: float = SECONDS, lose: Sequence[str] = ()
 ) -> tuple[str, str]:
     """How it ended and what it said, which is in NAME.txt from its first line on; left : seconds
     that there are; lose : see the option
@@ -429,9 +432,9 @@ def run(
     command, environment = _command(part, rehearse)
     if part.program == "compute-sanitizer":  # what is compiled under a checker is not kept
         environment["CUPY_CACHE_DIR"] = str(output / "checked")
-    name, _, calls = (lose or "").partition(":")
-    if name == part.name:
-        environment["CUPY_ON_HOST_CALLS"] = calls
+    calls = dict(one.split(":") for one in lose)
+    if part.name in calls:
+        environment["CUPY_ON_HOST_CALLS"] = calls[part.name]
     path, started = output / f"{part.name}.txt", time.monotonic()
     # Fibers are slower than a card.
     limit = min(SECONDS if rehearse else part.limit, SECONDS, max(left, 1))
