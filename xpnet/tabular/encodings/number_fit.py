@@ -69,16 +69,17 @@ def _fit_number(
     is_finite = numpy.abs(x) <= MAX_FINITE
     # A gap in a timestamp is a gap in all its parts: one indicator is enough.
     gaps = part in ("", "trend") and bool(numpy.isnan(x).any())
-    if not is_finite.any():
+    finite = x[is_finite]
+    if not len(finite):
         return None
-    sample = numpy.sort(_sampled(x[is_finite]))
-    low, high = float(x[is_finite].min()), float(x[is_finite].max())
+    sample = numpy.sort(_sampled(finite))
+    low, high = float(finite.min()), float(finite.max())
     scale = _fit_scale(sample, low, high, robust=scaling.robust)
     no_edges = numpy.empty(0)
     number = NumberEncoding(
         column=column,
         part=part,
-        fill=float(numpy.quantile(sample, 0.5, method="lower")),
+        fill=float(sample[(len(sample) - 1) // 2]),  # the lower median
         low=low,
         high=high,
         centre=scale.centre,
