@@ -29,6 +29,7 @@ class DataFacts(TypedDict):
     """The data in a report.
 
     rows, features : numbers of rows with a label and of columns; classes : the labels, if any
+    sha256 : checksum of the file, if it is a plain file
     training_rows, trained_on, left_out, added, notes : known after the training
     """
 
@@ -37,6 +38,7 @@ class DataFacts(TypedDict):
     features: int
     target: str
     classes: NotRequired[list[object]]
+    sha256: NotRequired[str]
     training_rows: NotRequired[int]
     trained_on: NotRequired[str]
     left_out: NotRequired[dict[str, str]]
@@ -197,14 +199,17 @@ def describe_training(report: Report) -> dict[str, object]:
     """Return the facts of a model file on its training, as JSON values.
 
     ``importances`` of the columns, with standard errors, once they are known;
-    ``model``, its kind; ``data``, ``rows`` and ``trained_on``; ``validation_loss``, that of
-    rows by choices of other rows; ``test``, the scores, once they are known
+    ``model``, its kind; ``data``, its file; ``data_sha256``, the checksum of a plain file; ``rows``
+    and ``trained_on``; ``validation_loss``, that of rows by choices of other rows; ``test``, the
+    scores, once they are known
     """
     scores = report.get("scores", {})
     test = scores.get("test", {})
+    checksum = report["data"].get("sha256")
     return {
         "model": report["model"]["name"],
         "data": visible(report["data"]["name"]),  # files hold no bytes that are not UTF-8
+        **({} if checksum is None else {"data_sha256": checksum}),
         "rows": report["data"]["training_rows"],
         "trained_on": report["data"]["trained_on"],
         "validation_loss": report["model"]["validation_loss"],

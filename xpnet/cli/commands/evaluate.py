@@ -141,6 +141,8 @@ def evaluate(
     mean squared error, R2; for counts and amounts (--loss poisson, tweedie, gamma) also the mean
     deviance and D2, for quantiles the pinball loss and D2, for medians D2.
 
+    A note says where DATA is the very file that MODEL was trained on.
+
     A table names the columns with unknown categories, gaps, or values outside of the range of the
     training.
 
@@ -148,11 +150,14 @@ def evaluate(
     Example:
       xpnet evaluate model.safetensors later.csv --plot confusion.png
     """
+    from xpnet.cli.rows.training_file import training_file_notes
     from xpnet.cli.scores import scores_of, show_scores
     from xpnet.learning.scores import middle, predicted_classes
 
     settings = MeasuringSettings(**arguments)
     opened, rows = open_measured(model, data, backend, settings, quiet=quiet)
+    if not quiet:
+        show_notes(training_file_notes(opened.model.extra, data))
     outputs = rows.outputs_of(opened)
     scores = scores_of(opened, rows, outputs)
     unknowns = rows.count_unknowns(opened)
@@ -206,10 +211,13 @@ def explain(
     Example:
       xpnet explain model.safetensors later.csv --plot importance.png
     """
+    from xpnet.cli.rows.training_file import training_file_notes
     from xpnet.cli.scores import importances_of
 
     settings = MeasuringSettings(**arguments)
     opened, rows = open_measured(model, data, backend, settings, quiet=quiet)
+    if not quiet:
+        show_notes(training_file_notes(opened.model.extra, data))
     sample = rows.sample(EXPLAINED_ROWS)
     importances = importances_of(opened, sample)
     measure = "fall of R2" if opened.classes is None else "rise of the log loss"

@@ -32,6 +32,7 @@ from xpnet.cli.rows.divided import (
 )
 from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.rows.target_notes import notes_of_targets
+from xpnet.cli.rows.training_file import checksum_of_file
 from xpnet.cli.settings import MeasuringSettings, TrainSettings
 from xpnet.cli.table_model import check_offset_columns
 from xpnet.data.cells.forms import ColumnForm, LearnedForm
@@ -135,6 +136,9 @@ def _first_report(rows: FileRows, target: str, task: Task, settings: TrainSettin
     }
     if rows.classes is not None:
         data["classes"] = rows.classes.tolist()
+    checksum = checksum_of_file(settings.data)
+    if checksum is not None:
+        data["sha256"] = checksum
     return {
         "xpnet": __version__,
         "settings": asdict(settings),
