@@ -260,3 +260,17 @@ def test_the_decimals_that_the_table_shows_are_compared(loss: float, is_better: 
     baseline = {"log_loss": 0.69165, "accuracy": 0.5}
     scores = {"test": {"log_loss": loss, "accuracy": 0.5}, "baseline": baseline}
     assert bool(note_of_baseline(scores, "softmax_cross_entropy")) != is_better
+
+
+def test_inspect_refuses_a_file_with_altered_weights(run: Run) -> None:
+    """Its header is intact, so that it can be described."""
+    xpnet.FeedforwardNeuralNet(2, 3, 2, backend="numpy").save("m")
+    content = Path("m").read_bytes()
+    run("inspect", "m")
+    Path("m").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for options in ((), ("--json",), ("--tensors",)):
+        check_one_line(
+            run("inspect", "m", *options, code=1), "the checksum of its tensors does not hold"
+        )
+    Path("m").write_bytes(content[:-1])
+    check_one_line(run("inspect", "m", code=1), "it is cut short or has grown")

@@ -15,7 +15,7 @@ from helpers import damage
 from helpers.fuzz import fuzz, originals
 
 import xpnet
-from xpnet.modelfile import disk
+from xpnet.modelfile import container, disk
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,23 @@ def test_a_flipped_bit_in_the_tensors_is_named(tmp_path: Path, whole: bytes) -> 
     assert xpnet.modelfile.describe(path)["kind"] == "FeedforwardNeuralNet"
     with pytest.raises(xpnet.ModelFileError, match="checksum of its tensors does not hold"):
         xpnet.load(path)
+
+
+def test_tensors_are_checked_without_being_kept(
+    tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container, "CHECKED_BLOCK", 100)  # the file has several blocks
+    path = tmp_path / "whole"
+    path.write_bytes(whole)
+    container.check_tensors(path)
+    data_size = sum(t.nbytes for t in container.read(path)[1].values())
+    assert data_size > 200
+    for place in (len(whole) - data_size, len(whole) - data_size // 2, len(whole) - 1):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(xpnet.ModelFileError, match="checksum of its tensors does not hold"):
+            container.check_tensors(path)
 
 
 def test_a_file_of_the_future_says_so(tmp_path: Path, whole: bytes) -> None:

@@ -20,7 +20,8 @@ file into memory: when another process truncates the file, this process ends.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
@@ -41,6 +42,10 @@ FORMAT = 1
 """Version of the format that is written, and the newest one that is read."""
 HEADER_LIMIT = 16 * 2**20
 """Maximum length of a header in bytes; the tensors are not part of it."""
+CHECKED_BLOCK = 2**20
+"""Number of bytes of a file that are read at once where only their checksum is needed."""
+DAMAGED_TENSORS = "the checksum of its tensors does not hold; it is damaged"
+"""What is wrong with a file whose tensors are not those that were written."""
 DTYPES = {code: numpy.dtype(name).newbyteorder("<") for name, code in TENSORS.items()}
 """The dtype in a file for each code of safetensors."""
 
@@ -172,25 +177,48 @@ def read(
 
     Raises ModelFileError for a file that is damaged, truncated or newer, or is no model file.
     """
-    with open_plain(path) as file:
-        try:
-            header = read_header(file)
-            tensors: dict[str, numpy.ndarray] | dict[str, Tensor]
-            tensors = _tensors(file, header) if with_tensors else header.entries
-            return header.description, tensors
-        except (
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-            OSError,
-            MemoryError,
-            RecursionError,
-        ) as error:
-            raise ModelFileError(
-                f"{path} is damaged or no model file: {error}. Name a file that `save` or "
-                "xpnet train wrote."
-            ) from error
+    with open_plain(path) as file, _naming(path):
+        header = read_header(file)
+        tensors: dict[str, numpy.ndarray] | dict[str, Tensor]
+        tensors = _tensors(file, header) if with_tensors else header.entries
+        return header.description, tensors
+
+
+def check_tensors(path: str | Path) -> None:
+    """Raise ModelFileError unless the checksum of the tensors' bytes holds.
+
+    They are read block by block, and take no memory of their size.
+    """
+    with open_plain(path) as file, _naming(path):
+        header = read_header(file)
+        begin = file.tell()
+        digest = sha256()
+        for _, entry in sorted(header.entries.items()):
+            first, end = (begin + offset for offset in entry.data_offsets)
+            file.seek(first)
+            for place in range(first, end, CHECKED_BLOCK):
+                digest.update(file.read(min(CHECKED_BLOCK, end - place)))
+        _require(digest.hexdigest() == header.checksum, DAMAGED_TENSORS)
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Turn what reading a damaged or hostile file raises into ModelFileError, which names it."""
+    try:
+        yield
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        OSError,
+        MemoryError,
+        RecursionError,
+    ) as error:
+        raise ModelFileError(
+            f"{path} is damaged or no model file: {error}. Name a file that `save` or "
+            "xpnet train wrote."
+        ) from error
 
 
 class FileHeader(NamedTuple):
@@ -302,8 +330,7 @@ def _tensors(file: BinaryIO, header: FileHeader) -> dict[str, numpy.ndarray]:
         stored = part.view(DTYPES[entry.dtype]).reshape(entry.shape)
         # An array of its own, in this machine's byte order.
         tensors[name] = stored.astype(stored.dtype.newbyteorder("="))
-    is_intact = digest.hexdigest() == header.checksum
-    _require(is_intact, "the checksum of its tensors does not hold; it is damaged")
+    _require(digest.hexdigest() == header.checksum, DAMAGED_TENSORS)
     return tensors
 
 

@@ -33,10 +33,15 @@ EXPORT_SUFFIXES = (".onnx", ".c")
     help="Accepted as by the other commands; inspect prints no notes.",
 )
 def inspect(model: Path, tensors: bool, as_json: bool) -> None:
-    """Show what MODEL holds, without loading it: columns, classes, scores, networks, versions."""
+    """Show what MODEL holds, without loading it: columns, classes, scores, networks, versions.
+
+    A file whose checksums do not hold is refused, as every command does.
+    """
     from xpnet.modelfile import describe
+    from xpnet.modelfile.container import check_tensors
 
     description = describe(model)
+    check_tensors(model)
     if as_json:
         show_json(description)
         return
