@@ -8,6 +8,7 @@ import pytest
 from helpers.command_line import Run
 
 import xpnet
+from xpnet.modelfile.checkpoint import write_checkpoint
 from xpnet.tabular.importance import Importances
 
 TRAIN = ("train", "iris", "--quality", "1", "--epochs", "3", "-o", "m.safetensors")
@@ -65,3 +66,42 @@ def test_a_model_that_cannot_be_written_is_kept_elsewhere_as_a_whole(
     assert said.count("It is kept as ") == 1
     assert xpnet.load(kept).feature_importances_.sum() == pytest.approx(1.0)
     assert Path("m.safetensors").read_text() == "old"
+
+
+CHECKPOINTS = ("--checkpoint-dir", "c")
+
+
+def press_ctrl_c_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Ctrl-C come when that many checkpoints have been written."""
+    written = []
+
+    def write(path: Path, state: Any) -> None:
+        if len(written) == epochs:
+            raise KeyboardInterrupt
+        written.append(path)
+        write_checkpoint(path, state)
+
+    monkeypatch.setattr("xpnet.modelfile.checkpoint.write_checkpoint", write)
+
+
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_ctrl_c_tells_how_a_run_with_checkpoints_goes_on(
+    run: Run, quiet: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        press_ctrl_c_after(2, patched)
+        said = run(*TRAIN, *CHECKPOINTS, *quiet, code=130).stderr.splitlines()
+    assert said[-2:] == [
+        "The epochs so far are in c. Give the same command with --resume to go on.",
+        "Aborted!",
+    ]
+    run(*TRAIN, *CHECKPOINTS, *quiet, "--resume")
+
+
+def test_ctrl_c_before_a_checkpoint_or_without_them_does_not_name_resume(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    press_ctrl_c_after(0, monkeypatch)
+    assert "--resume" not in run(*TRAIN, *CHECKPOINTS, code=130).stderr
+    monkeypatch.setattr("xpnet.cli.training.fit", press_ctrl_c)
+    assert "--resume" not in run(*TRAIN, code=130).stderr

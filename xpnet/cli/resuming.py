@@ -1,6 +1,9 @@
-"""The check that a resumed run has the rows, columns and options of its checkpoints."""
+"""Runs that go on: the hint after Ctrl-C, and the check that a resumed run has the rows, columns
+and options of its checkpoints.
+"""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 
 import joblib
@@ -8,10 +11,13 @@ import numpy
 
 from xpnet.backend.precision import get_precision, is_precision_set
 from xpnet.cli.options import option_name
+from xpnet.cli.output import echo, visible
 from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.settings import CHANGEABLE, TrainSettings
 from xpnet.dispatch import choose
+from xpnet.distributed import current_ranks
 from xpnet.errors import XpnetError
+from xpnet.modelfile.checkpoint import PATTERN
 from xpnet.tabular.ensemble.recipe import may_round
 from xpnet.tabular.rows.large_tables import has_large_size
 from xpnet.tabular.rows.target_coding import loss_of_classes
@@ -24,6 +30,25 @@ BY_DEFAULT = "by default"
 """What stands in checkpoints and messages for an option that the user has left out."""
 
 REMEDY = "Give data and options as before, or choose another --checkpoint-dir."
+
+
+@contextmanager
+def telling_how_to_go_on(settings: TrainSettings) -> Iterator[None]:
+    """After Ctrl-C, print how a run with checkpoints goes on, if it has written one."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        folder = settings.checkpoint_dir
+        is_first_rank = not current_ranks().rank  # it writes the checkpoints of all
+        if is_first_rank and folder is not None and any(folder.rglob(PATTERN)):
+            echo(
+                visible(
+                    f"The epochs so far are in {folder}. Give the same command with --resume to go "
+                    "on."
+                ),
+                err=True,
+            )
+        raise
 
 
 class SameRun(Callback):

@@ -22,7 +22,7 @@ from xpnet.cli.report import (
     write_model,
     write_others,
 )
-from xpnet.cli.resuming import SameRun
+from xpnet.cli.resuming import SameRun, telling_how_to_go_on
 from xpnet.cli.rows.divided import MeasuredParts
 from xpnet.cli.rows.file_rows import FileRows
 from xpnet.cli.rows.training_rows import divisions_of, read_training_rows
@@ -72,7 +72,10 @@ def run(settings: TrainSettings) -> None:
     does not lose it.
     """
     is_first_rank = not current_ranks().rank  # it writes and shows the results of all
-    with ProgressLines(f"reading {settings.data}", quiet=settings.quiet) as lines:
+    with (
+        telling_how_to_go_on(settings),
+        ProgressLines(f"reading {settings.data}", quiet=settings.quiet) as lines,
+    ):
         rows, report = read_training_rows(settings, lines)
         divisions = divisions_of(rows, report["data"]["target"], settings)
         is_final = settings.final or settings.folds is not None

@@ -270,7 +270,8 @@ _writing = options.together(
         "--checkpoint-dir",
         type=files.PATH,
         callback=files.keeps_checkpoints,
-        help="Folder for checkpoints, which --resume needs; one is written after each epoch.",
+        help="Folder for checkpoints, which --resume needs; one is written after each epoch, so "
+        "that a run can go on after Ctrl-C or a crash.",
     ),
     options.writing_option(
         "--resume",
