@@ -292,20 +292,14 @@ class MLPAttributes(HoldsFit[FittedMLP]):
     @property
     def coef_(self) -> numpy.ndarray:
         """Return the coefficients of a model without hidden layers, AttributeError for others."""
-        fitted = self._fitted
-        if fitted is None:
-            raise AttributeError(f"This {type(self).__name__} has no coef_ before it is fitted.")
+        fitted = self._record_showing("coef_")
         coef = linear_part(fitted.network).coef
         return coef[0] if fitted.has_one_number else coef
 
     @property
     def intercept_(self) -> numpy.ndarray | float:
         """Return the intercepts of a model without hidden layers, AttributeError for others."""
-        fitted = self._fitted
-        if fitted is None:
-            raise AttributeError(
-                f"This {type(self).__name__} has no intercept_ before it is fitted."
-            )
+        fitted = self._record_showing("intercept_")
         intercept = linear_part(fitted.network).intercept
         return float(intercept[0]) if fitted.has_one_number else intercept
 

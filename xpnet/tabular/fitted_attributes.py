@@ -5,22 +5,15 @@ from statistics import fmean
 from typing import Any, Self
 
 import numpy
-from sklearn.exceptions import NotFittedError
 
+from xpnet.learning.fitted.record import HoldsFit
 from xpnet.models import Network
-from xpnet.models.saving import Saved
 from xpnet.tabular.fitted import FittedTable
 from xpnet.tabular.importance import Shares
 
 
-class FittedAttributes(Saved):
+class FittedAttributes(HoldsFit[Any]):
     """An estimator that holds one `FittedTable`, whose parts are read-only attributes."""
-
-    _fitted: Any = None
-    """The `FittedTable` of the last fit; None before the first."""
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return self._fitted is not None
 
     def get_fitted_state(self) -> Any:
         """Return all that the last ``fit`` has learned, as one frozen record.
@@ -35,14 +28,7 @@ class FittedAttributes(Saved):
         sklearn.exceptions.NotFittedError
             Before ``fit``.
         """
-        fitted = self._fitted
-        if fitted is None:
-            name = type(self).__name__
-            raise NotFittedError(
-                f"This {name} instance is not fitted yet. Call 'fit' with appropriate arguments "
-                "before using this estimator."
-            )
-        return fitted
+        return self._record_of_fit()
 
     def set_fitted_state(self, fitted: FittedTable) -> Self:
         """Replace all that ``fit`` has learned by a record of another estimator of this class.
@@ -62,10 +48,7 @@ class FittedAttributes(Saved):
 
     def _attribute(self, name: str) -> Any:
         """Return a part of the record. Raises AttributeError before ``fit``, for ``hasattr``."""
-        fitted = self._fitted
-        if fitted is None:
-            raise AttributeError(f"This {type(self).__name__} has no {name}_ before it is fitted.")
-        return getattr(fitted, name)
+        return getattr(self._record_showing(f"{name}_"), name)
 
     @property
     def encoder_(self) -> Any:
@@ -150,9 +133,7 @@ class FittedAttributes(Saved):
 
         Raises AttributeError before ``fit``, and where they are not known.
         """
-        if self._fitted is None:
-            raise AttributeError(f"This {type(self).__name__} has no {name} before it is fitted.")
-        importances = self._fitted.importances
+        importances = self._record_showing(name).importances
         if importances is None:
             raise AttributeError(
                 f"{name} must be asked for before a model is saved, and its fit must "

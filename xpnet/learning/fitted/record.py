@@ -42,6 +42,17 @@ class HoldsFit(Saved, Generic[Record]):
             )
         return self._fitted
 
+    def _record_showing(self, attribute: str) -> Record:
+        """Return the record of the last fit, of which an attribute shows a part.
+
+        Raises AttributeError before the first fit, for ``hasattr``.
+        """
+        if self._fitted is None:
+            raise AttributeError(
+                f"This {type(self).__name__} has no {attribute} before it is fitted."
+            )
+        return self._fitted
+
     def _hold(self, fitted: Record) -> None:
         """Hold the record of a fit, in place of attributes that the user has set before it."""
         self._fitted = fitted
