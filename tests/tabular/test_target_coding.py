@@ -48,6 +48,18 @@ def test_soft_labels_are_columns_in_the_order_of_the_labels() -> None:
         ClassCoding(LETTERS).encode(shares, "y")
 
 
+def test_offsets_are_a_column_for_each_class() -> None:
+    two = ClassCoding(LETTERS[:2])
+    of_second = numpy.array([0.5, -1.0])
+    offsets = two.offsets(of_second, 2, "offset")
+    numpy.testing.assert_array_equal(offsets, [[0.0, 0.5], [0.0, -1.0]])
+    assert two.offsets(numpy.zeros(2), 2, "offset") is None
+    ordered = ClassCoding(LETTERS, are_ordered=True)
+    assert (two.loss, ordered.loss) == ("softmax_cross_entropy", "ordered_cross_entropy")
+    with pytest.raises(InputError, match="`offset_val` must go with .* classes that have no order"):
+        ordered.offsets(numpy.ones((2, 3)), 2, "offset_val")
+
+
 def test_numbers_are_scaled_by_centre_and_scale() -> None:
     target = numpy.array([[10.0, 0.0], [4.0, 0.5], [0.0, 0.0], [99.0, 9.0]])
     coding = NumberCoding(target, False, "float32", lambda y: y)

@@ -35,7 +35,15 @@ def targets_with_offsets(
     offsets = offsets_of_logits(offset, Y.shape[0], loss, outputs, name)
     if not offsets.any():
         return Y
-    labels = Y.astype(numpy.float64) if Y.ndim == 2 else numpy.eye(outputs)[Y]
+    return labels_with_offsets(Y, offsets)
+
+
+def labels_with_offsets(Y: numpy.ndarray, offsets: numpy.ndarray) -> numpy.ndarray:
+    """Return labels with offsets behind them: (rows, 2 * outputs) float64.
+
+    Y : (rows,) class indices, or (rows, outputs); offsets : (rows, outputs) float64
+    """
+    labels = Y if Y.ndim == 2 else numpy.eye(offsets.shape[1])[Y]
     return numpy.hstack([labels, offsets])
 
 

@@ -12,7 +12,6 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from xpnet.errors import InputError, warn_user
-from xpnet.learning.class_offsets import offsets_of_classes
 from xpnet.learning.exposure import Exposures, check_exposures_of_validation
 from xpnet.learning.labels import (
     check_class_weights,
@@ -47,7 +46,7 @@ from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.refinement import Refinement
 from xpnet.tabular.rows.coded_labels import CodedLabels
 from xpnet.tabular.rows.table_rows import check_row_weights
-from xpnet.tabular.rows.target_coding import ClassCoding, TargetCoding, loss_of_classes
+from xpnet.tabular.rows.target_coding import ClassCoding, TargetCoding
 from xpnet.tabular.settings import TableSettings
 from xpnet.typing import ArrayLike, TableLike, TargetsLike
 
@@ -247,19 +246,6 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
             max_iter=max_iter,
         )
 
-    def _checked_offsets(
-        self, coding: TargetCoding, offset: ArrayLike | None, rows: int, ending: str
-    ) -> numpy.ndarray | None:
-        """See `Tabular._checked_offsets`. Offsets that are all 0 are left out: such a fit has the
-        bits of one without offsets.
-        """
-        if offset is None:
-            return None
-        assert isinstance(coding, ClassCoding)
-        loss = loss_of_classes(are_ordered=coding.are_ordered)
-        offsets = offsets_of_classes(offset, rows, loss, coding.outputs, f"offset{ending}")
-        return offsets if offsets.any() else None
-
     def _checked_targets(
         self, y: TargetsLike | SoftLabels, name: str
     ) -> CodedLabels | numpy.ndarray:
@@ -295,7 +281,7 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
                 f"since temperatures do not keep the order; got {self.calibration!r}. Leave "
                 "calibration out."
             )
-        return replace(settings, loss=loss_of_classes(are_ordered=True))
+        return replace(settings, loss=coding.loss)
 
     def _learned_targets(self, y: CodedLabels | numpy.ndarray, passed: object) -> ClassCoding:
         if isinstance(passed, SoftLabels):

@@ -16,8 +16,8 @@ from xpnet.tabular.parameters import TabularParameters
 from xpnet.tabular.rows.coded_labels import CheckedTargets
 from xpnet.tabular.rows.division import UNLINKED, RowLinks
 from xpnet.tabular.rows.table_rows import TableRows, check_row_weights
-from xpnet.tabular.rows.target_coding import TargetCoding
-from xpnet.typing import ArrayLike, TargetsLike
+from xpnet.tabular.rows.target_coding import ClassCoding, TargetCoding
+from xpnet.typing import TargetsLike
 
 
 class PreparesRows(FittedAttributes, TabularParameters):
@@ -33,15 +33,6 @@ class PreparesRows(FittedAttributes, TabularParameters):
         """Return the weights of rows, those of their classes included."""
         return weight
 
-    def _checked_offsets(
-        self, coding: TargetCoding, offset: ArrayLike | None, rows: int, ending: str
-    ) -> numpy.ndarray | None:
-        """Return the offsets of the logits of rows, (rows, outputs); None for none.
-
-        ending : of the name of the argument
-        """
-        return None
-
     def _table_rows(
         self, coding: TargetCoding, rows: InputRows, ending: str, links: RowLinks = UNLINKED
     ) -> TableRows:
@@ -54,7 +45,10 @@ class PreparesRows(FittedAttributes, TabularParameters):
         indices = nonzero_rows(weight)
         Y = coding.encode(select(rows.y, indices), f"y{ending}")
         weight = self._with_class_weights(coding, Y, select(weight, indices))
-        offset = select(self._checked_offsets(coding, rows.offset, count, ending), indices)
+        offset = None
+        if rows.offset is not None:
+            assert isinstance(coding, ClassCoding)  # those of numbers are in the rates
+            offset = select(coding.offsets(rows.offset, count, f"offset{ending}"), indices)
         inverse_variance = select(rows.inverse_variance, indices)
         links = links.take(indices)
         table_rows = TableRows(rows.X, count, indices, Y, weight, links, offset, inverse_variance)

@@ -9,6 +9,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length
 
 from xpnet.data.cells.forms import LearnedForm
+from xpnet.learning.class_offsets import labels_with_offsets
 from xpnet.learning.labels import hard_labels
 from xpnet.learning.split import select
 from xpnet.learning.weights import check_weights, weights_in_dtype
@@ -80,8 +81,7 @@ class TableRows:
         """
         if self.offset is None:
             return FitRows(X, self.Y, self.weight, self.inverse_variance)
-        labels = self.Y if self.Y.ndim == 2 else numpy.eye(self.offset.shape[1])[self.Y]
-        Y = numpy.hstack([labels, self.offset]).astype(X.dtype)
+        Y = labels_with_offsets(self.Y, self.offset).astype(X.dtype)
         return FitRows(X, Y, self.weight)
 
     def with_forms(self, encoder: Transformer) -> "TableRows":

@@ -8,9 +8,11 @@ import numpy
 
 from xpnet.backend.spec import Loss
 from xpnet.errors import InputError
+from xpnet.learning.class_offsets import offsets_of_classes
 from xpnet.learning.labels import are_one_hot, checked_shares, hard_labels
 from xpnet.learning.ordered import indices_in
 from xpnet.tabular.rows.coded_labels import CheckedTargets, CodedLabels
+from xpnet.typing import ArrayLike
 
 
 class TargetCoding(Protocol):
@@ -48,6 +50,23 @@ class ClassCoding:
     def outputs(self) -> int:
         """Return the number of classes."""
         return len(self.labels)
+
+    @property
+    def loss(self) -> Loss:
+        """Return the loss of the classes."""
+        return loss_of_classes(are_ordered=self.are_ordered)
+
+    def offsets(self, offset: ArrayLike, rows: int, name: str) -> numpy.ndarray | None:
+        """Return the offsets of the logits of rows, (rows, classes), from those of a user.
+
+        None where all are 0: such a fit has the bits of one without offsets.
+
+        name : of the argument, for errors
+
+        Raises InputError for other numbers, and for classes with an order.
+        """
+        offsets = offsets_of_classes(offset, rows, self.loss, self.outputs, name)
+        return offsets if offsets.any() else None
 
     def encode(self, y: CodedLabels | numpy.ndarray, name: str) -> numpy.ndarray:
         """Return indices into the labels, (rows,), or soft labels, (rows, classes).
