@@ -16,7 +16,7 @@ from xpnet.estimators.outputs import like_input
 from xpnet.estimators.parameters import EstimatorParameters
 from xpnet.estimators.settings import FitSettings
 from xpnet.learning.class_offsets import offsets_of_logits
-from xpnet.learning.exposure import Exposures, check_exposures_of_validation
+from xpnet.learning.exposure import check_passed_with_validation
 from xpnet.learning.fitted.record import FittedAttribute, in_copy
 from xpnet.learning.ordered import (
     OrderedTargets,
@@ -174,8 +174,7 @@ class MLPClassifier(OrderParameters, ClassifierMixin, MLP):
         >>> float(model.intercept_.round(1)[0])
         1.0
         """
-        offsets = Exposures(None, offset)
-        check_exposures_of_validation(offsets, Exposures(None, offset_val, "_val"), X_val)
+        check_passed_with_validation("offset", offset, offset_val, X_val)
         return self._train(
             InputRows(X, y, sample_weight, offset),
             InputRows(X_val, y_val, sample_weight_val, offset_val),

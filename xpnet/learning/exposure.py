@@ -75,22 +75,20 @@ MAX_OFFSET = 80
 """Largest absolute value of an offset: exp of larger ones leaves the range of float32."""
 
 
-def check_exposures_of_validation(
-    training: Exposures, validation: Exposures, X_val: object
+def check_passed_with_validation(
+    name: str, of_training: object, of_validation: object, X_val: object
 ) -> None:
-    """Raise InputError where the exposures and offsets of training and validation rows do not
-    match.
+    """Raise InputError unless exposures or offsets of validation rows come where they must.
+
+    name : "exposure" or "offset"; of_training, of_validation : those of the rows; None for none
     """
-    for name in ("exposure", "offset"):
-        has_training = getattr(training, name) is not None
-        has_validation = getattr(validation, name) is not None
-        expected = has_training and X_val is not None
-        if has_validation != expected:
-            raise InputError(
-                f"`{name}_val` must be passed where `X_val` and `{name}` are, and nowhere else; "
-                f"got {'no ' if expected else ''}{name}_val. "
-                f"{'Add' if expected else 'Leave out'} {name}_val."
-            )
+    is_expected = of_training is not None and X_val is not None
+    if (of_validation is not None) != is_expected:
+        raise InputError(
+            f"`{name}_val` must be passed where `X_val` and `{name}` are, and nowhere else; "
+            f"got {'no ' if is_expected else ''}{name}_val. "
+            f"{'Add' if is_expected else 'Leave out'} {name}_val."
+        )
 
 
 class Rates(NamedTuple):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy
 
-from xpnet.learning.exposure import Exposures, check_exposures_of_validation, rates_of
+from xpnet.learning.exposure import Exposures, check_passed_with_validation, rates_of
 from xpnet.learning.losses import LossParameters, NumericLoss
 from xpnet.learning.scikit_learn import RegressorMixin
 from xpnet.learning.split import InputRows
@@ -48,7 +48,10 @@ class LossRegressor(LossParameters, RegressorMixin, Generic[Rows]):
         """Return training and validation rows whose targets are rates; the same rows where nothing
         is known of their means. validation : the user's validation rows
         """
-        check_exposures_of_validation(exposures, exposures_val, validation.X)
+        check_passed_with_validation(
+            "exposure", exposures.exposure, exposures_val.exposure, validation.X
+        )
+        check_passed_with_validation("offset", exposures.offset, exposures_val.offset, validation.X)
         return self._per_exposure(rows, exposures), self._per_exposure(validation, exposures_val)
 
     def _per_exposure(self, rows: InputRows, exposures: Exposures) -> InputRows:

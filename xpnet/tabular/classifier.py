@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from xpnet.errors import InputError, warn_user
-from xpnet.learning.exposure import Exposures, check_exposures_of_validation
+from xpnet.learning.exposure import check_passed_with_validation
 from xpnet.learning.labels import (
     check_class_weights,
     check_label_types,
@@ -191,8 +191,7 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
         >>> model.score(table, y, offset=known) > model.score(table, y)
         True
         """
-        offsets = Exposures(None, offset)
-        check_exposures_of_validation(offsets, Exposures(None, offset_val, "_val"), X_val)
+        check_passed_with_validation("offset", offset, offset_val, X_val)
         labels = y if classes is None or y is None else SoftLabels(y, classes)
         labels_val = y_val if classes is None or y_val is None else SoftLabels(y_val, classes)
         return self._fit(
@@ -229,8 +228,7 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
         offset_val : array, shape (validation rows,) or (validation rows, classes), optional
             The offsets of the validation rows that are passed.
         """
-        offsets = Exposures(None, offset)
-        check_exposures_of_validation(offsets, Exposures(None, offset_val, "_val"), X_val)
+        check_passed_with_validation("offset", offset, offset_val, X_val)
         if self.get_fitted_state().has_offsets and offset is None:
             raise InputError(
                 "Rows must have offsets, since the fit had them and its predictions are those of "
