@@ -276,3 +276,22 @@ def test_mixed_forms_are_text_in_a_file_and_in_a_frame(run: Run) -> None:
         encoder = xpnet.TableEncoder().fit(frame[["d"]])
     assert encoder.forms_ == xpnet.load("m").encoder_.forms_
     assert encoder.forms_[0].kind == "category"
+
+
+def test_lines_above_the_header_are_skipped_by_every_command(run: Run, tmp_path: Path) -> None:
+    rows = [f"{k % 7},{k * k % 11},{'pq'[k % 2]}" for k in range(60)]
+    table = "\n".join(["a,b,y", *rows])
+    (tmp_path / "plain.csv").write_text(table)
+    (tmp_path / "titled.csv").write_text(f"Sales of May\n\n{table}")
+    skip = ("--skip-rows", "2")
+    said = run("train", "titled.csv", "--target", "y", code=1).stderr
+    assert "Line 3 of the file names them: add --skip-rows 2." in said
+    for name, options in {"plain": (), "titled": skip}.items():
+        run("train", f"{name}.csv", *QUICK[:-2], "-o", name, *options)
+    predicted = [
+        run("predict", "titled", f"{name}.csv", *options).stdout
+        for name, options in {"plain": (), "titled": skip}.items()
+    ]
+    assert predicted[0] == predicted[1] == run("predict", "plain", "plain.csv").stdout
+    run("evaluate", "titled", "titled.csv", *skip)
+    assert "add --skip-rows 2" in run("predict", "plain", "titled.csv", code=1).stderr

@@ -396,6 +396,74 @@ def test_a_row_without_header_and_line_end(tmp_path: Path) -> None:
     assert read(tmp_path, "1,2,p", target="x2", no_header=True).cells == {"x0": [1], "x1": [2]}
 
 
+TITLES = {
+    "a title": "Report of May\n",
+    "blank lines": "Report of May\n\n\n",
+    "an open quote": 'Report of 5" pipes\n\n',
+    "cells": "Report,of,May,2024\n,,,\n",
+}
+"""What stands above the header of exports."""
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("title", TITLES.values(), ids=TITLES)
+def test_lines_above_the_header_are_skipped(tmp_path: Path, title: str, line_end: str) -> None:
+    content = (title + GOOD).replace("\n", line_end)
+    found = read(tmp_path, content, skip_rows=title.count("\n"))
+    assert (found.cells, list(found.labels)) == ({"a": [1, 3], "b": [2.0, 4.5]}, ["x", "z"])
+    assert found.frame.first_row == title.count("\n") + 2
+
+
+def test_lines_above_the_header_may_be_longer_than_a_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xpnet.data.readers.text.MIN_BLOCK_BYTES_PER_COLUMN", 1)
+    assert read(tmp_path, "x" * 10**6 + "\n" + GOOD, skip_rows=1).cells["a"] == [1, 3]
+
+
+def test_lines_above_values_without_a_header_are_skipped(tmp_path: Path) -> None:
+    found = read(tmp_path, "title\n1,2,p\n", target="x2", no_header=True, skip_rows=1)
+    assert found.cells == {"x0": [1], "x1": [2]}
+    assert found.frame.first_row == 2
+
+
+def test_a_cell_over_two_lines_at_the_end_of_a_file_with_a_quote_in_its_title(
+    tmp_path: Path,
+) -> None:
+    content = 'Pipes of 5"\na,b,y\n1,2,p\n3,4,"q\nr"\n'
+    assert list(read(tmp_path, content, skip_rows=1).labels) == ["p", "q\nr"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("title\n", "has no line after the 2 that are skipped. Skip fewer"),
+        ("title\n\n\na,y\n1,2\n", "line 3 must name the columns; it is blank. .* --skip-rows 3"),
+        ("t\n\na,y\n1,2\n3,4,5\n", "Row #5: Expected 2 columns, got 3"),
+        ("t\n\na,y\n1,\u0080\n".encode("latin-1"), "row 4, column 'y' holds the byte 0x80"),
+    ],
+)
+def test_messages_count_the_lines_that_are_skipped(
+    tmp_path: Path, content: str | bytes, said: str
+) -> None:
+    with pytest.raises(DataFileError, match=said):
+        read(tmp_path, content, skip_rows=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("Report of May\n\n" + GOOD, "Line 3 of the file names them: add --skip-rows 2."),
+        ("Report;May\n" + GOOD, "Line 2 of the file names them: add --skip-rows 1."),
+        ('Report;May\n"a"; y\n1;2\n', "Line 2 of the file names them: add --skip-rows 1."),
+        ("1,2,3\n4,5,6\n", "if lines stand above the header, add --skip-rows and their number"),
+    ],
+)
+def test_a_header_below_other_lines_is_named(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(DataFileError, match=said):
+        read(tmp_path, content)
+
+
 def test_missing_words_are_those_of_pandas(tmp_path: Path) -> None:
     lines = ["a,b,y"] + [
         f"{word},{word},p" for word in ("1", "2", "x", "", "NA", "None", "null", "n/a", "-", "?")

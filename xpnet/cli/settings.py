@@ -28,6 +28,7 @@ class ReadingSettings:
 
     features, drop, text, ids : names of columns
     target : the column with labels, if an option names it
+    skip_rows : number of lines above the header
     separator, decimal, thousands, encoding : None to recognise them
     unreadable : what becomes of values that do not have the form of the training
     date_format : of dates in text, besides the forms that are recognised
@@ -41,6 +42,7 @@ class ReadingSettings:
     ids: tuple[str, ...] = ()
     target: str | None = None
     no_header: bool = False
+    skip_rows: int = 0
     separator: str | None = None
     decimal: "Decimal | None" = None
     thousands: str | None = None
@@ -68,7 +70,7 @@ class ReadingSettings:
     @property
     def dialect(self) -> dict[str, Any]:
         """Return how a text file is written, as `xpnet.data.open_data` takes it."""
-        names = ("separator", "decimal", "thousands", "encoding", "no_header")
+        names = ("separator", "decimal", "thousands", "encoding", "no_header", "skip_rows")
         return {name: getattr(self, name) for name in names}
 
 

@@ -82,11 +82,19 @@ def _check_names(opened: "Frame | TextFile", names: Sequence[str]) -> None:
         raise DataFileError(
             f"{opened.name}: there {is_no_column} {_listed(missing)}; the columns are "
             f"{_listed(opened.names)}. "
-            + (
-                hint
-                or "If the first line holds values, add --no-header; remove lines above the header."
-            )
+            f"{hint or _header_hint(opened, missing)}"
         )
+
+
+def _header_hint(opened: "Frame | TextFile", missing: Sequence[str]) -> str:
+    """Return what to do where columns are missing since the first line is no header."""
+    above = opened.lines_above(missing) if hasattr(opened, "lines_above") else 0
+    if above:
+        return f"Line {above + 1} of the file names them: add --skip-rows {above}."
+    return (
+        "If the first line holds values, add --no-header; if lines stand above the header, add "
+        "--skip-rows and their number."
+    )
 
 
 def _columns_of_one_name(opened: object, column: str | None) -> list[str]:

@@ -38,7 +38,8 @@ def open_data(source: str | Path, target: str | None = None, **dialect: Any) -> 
         The array of labels in an archive, or another .npy file.
     **dialect : dict
         How a text file is written, if the file does not show it: `separator`, `decimal`,
-        `thousands`, `encoding`, and `no_header=True` if the first line has no names.
+        `thousands`, `encoding`; `skip_rows`, the number of lines above the header; and
+        `no_header=True` if the first line has no names.
 
     Returns
     -------

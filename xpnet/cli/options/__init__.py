@@ -172,6 +172,13 @@ reading: Decorator = together(
         help="The first line holds values; columns are called x0, x1, ...",
     ),
     reading_option(
+        "--skip-rows",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="NUMBER",
+        help="Lines above the header of a text file, such as a title, which are not read.",
+    ),
+    reading_option(
         "--separator",
         callback=one_mark,
         help="Character between values. [default: the comma, semicolon, tab or bar of the file]",

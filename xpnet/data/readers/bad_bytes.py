@@ -21,21 +21,30 @@ def holds_bad_bytes(text: str) -> bool:
 
 
 def raise_for_bad_bytes(
-    stream: BinaryIO, *, name: str, encoding: str, separator: str, names: Sequence[str]
+    stream: BinaryIO,
+    *,
+    name: str,
+    encoding: str,
+    separator: str,
+    names: Sequence[str],
+    skip_rows: int = 0,
 ) -> None:
     """Raise DataFileError for the first cell with a byte that is not text; return if there is none.
 
     stream : the content of the file, decompressed; name : of the file, for the message
-    names : of the columns
+    names : of the columns; skip_rows : number of lines above the header
     """
     shown = encoding.upper() if encoding.startswith("utf") else encoding
     with io.TextIOWrapper(stream, encoding, errors=KEEP_BYTES, newline="") as text:
-        for row, cells in enumerate(csv.reader(text, delimiter=separator), 1):
+        for _ in range(skip_rows):
+            text.readline()
+        header = skip_rows + 1
+        for row, cells in enumerate(csv.reader(text, delimiter=separator), header):
             for place, cell in enumerate(cells):
                 bad = _NOT_TEXT.search(cell)
                 if bad is None:
                     continue
-                in_header = row == 1 or place >= len(names)
+                in_header = row == header or place >= len(names)
                 column = f"column {place + 1 if in_header else repr(names[place])}"
                 raise DataFileError(
                     f"{name}: text must be {shown}; row {row:,}, {column} holds "

@@ -29,11 +29,20 @@ from xpnet.data.readers.digit_names import columns_of_names, large_columns, may_
 from xpnet.data.readers.file_errors import reading
 from xpnet.data.readers.names import COMPRESSED, STDIN, format_suffix
 from xpnet.data.readers.parquet_frames import parquet_frame
-from xpnet.data.readers.text_dialect import find_separator, has_decimal_commas, header_of
+from xpnet.data.readers.text_dialect import (
+    SEPARATORS,
+    find_separator,
+    has_decimal_commas,
+    header_of,
+    names_columns,
+)
 from xpnet.errors import DataFileError
 
 SAMPLE = 2**19
 """Characters after the first three lines that are looked at before the file is read."""
+
+SAMPLE_OF_LINES = 2**14
+"""Characters of the first lines in which a header is searched that is not the first line."""
 
 MAX_LINE = 2**24
 """Maximum characters of a line."""
@@ -107,6 +116,7 @@ class TextFile:
     separator : between two values; decimal : before the fraction of a number
     thousands : between thousands; encoding : a name that Python knows
     no_header : whether the first line has values, not names
+    skip_rows : number of lines above the header, or above the first row, which are not read
 
     name : for messages; names : of the columns
     repeated_names : groups of columns that have one name in the file
@@ -122,6 +132,7 @@ class TextFile:
     thousands: str | None = None
     encoding: str | None = None
     no_header: bool = False
+    skip_rows: int = 0
     default_target = None
 
     def __post_init__(self) -> None:
@@ -139,14 +150,17 @@ class TextFile:
         self.digit_names: dict[str, str] = {}
         with reading(self.name, self._remedy):
             text = self._beginning()
-            usual = "\t" if format_suffix(self.path) == ".tsv" else ",;\t|"
+            usual = "\t" if format_suffix(self.path) == ".tsv" else SEPARATORS
             self.separator, rows = find_separator(text, self.separator or usual)
         self._name_columns(rows[0])
         if holds_bad_bytes(text):
             self._raise_for_bad_bytes()
         if len(rows) == 1 and not self.no_header and len(text) < SAMPLE:
             raise NoRowsError(self)
-        self.block_bytes: int = max(2 * len(text), MIN_BLOCK_BYTES_PER_COLUMN * len(self.names))
+        self._first_lines: list[str] = re.split("\r\n|\r|\n", text[:SAMPLE_OF_LINES])
+        # pyarrow skips lines of the first block alone.
+        begun = len(self._skipped) + len(text)
+        self.block_bytes: int = max(2 * begun, MIN_BLOCK_BYTES_PER_COLUMN * len(self.names))
         self.block_bytes = min(self.block_bytes, MAX_BLOCK_BYTES)
         self.quoted: bool = '"' in text
         if self.decimal is None and has_decimal_commas(rows[1:], self.separator):
@@ -154,6 +168,16 @@ class TextFile:
             self.notes.append(
                 "commas are read as decimal marks; --decimal . if they separate thousands"
             )
+
+    def lines_above(self, names: Sequence[str]) -> int:
+        """Return how many lines stand above the one that names columns, as an export may have them.
+
+        names : of the columns; 0 where none of the first lines names them all
+        """
+        for place, line in enumerate(self._first_lines):
+            if place and any(names_columns(line, mark, names) for mark in SEPARATORS):
+                return self.skip_rows + place
+        return 0
 
     @property
     def _remedy(self) -> str:
@@ -211,13 +235,21 @@ class TextFile:
             self._content() as stream,
             io.TextIOWrapper(stream, self.encoding, errors=KEEP_BYTES, newline="") as text,
         ):
+            self._skipped: str = "".join(text.readline(MAX_LINE) for _ in range(self.skip_rows))
             first = [text.readline(MAX_LINE) for _ in range(3)]
             beginning = ("".join(first) + text.read(SAMPLE)).removeprefix("\ufeff")
         if max(map(len, first)) == MAX_LINE:
             raise ValueError(f"a line has {MAX_LINE:,} characters, or more")
-        if not re.split(r"[\r\n]", beginning, maxsplit=1)[0].strip():
+        if not beginning:
             raise DataFileError(
-                f"{self.name}: the first line must name the columns; it is blank. Remove it."
+                f"{self.name} has no line after the {self.skip_rows:,} that are skipped. Skip "
+                "fewer."
+            )
+        if not re.split(r"[\r\n]", beginning, maxsplit=1)[0].strip():
+            place = f"line {self.skip_rows + 1}" if self.skip_rows else "the first line"
+            raise DataFileError(
+                f"{self.name}: {place} must name the columns; it is blank. Remove it, or skip the "
+                f"lines up to it with --skip-rows {self.skip_rows + 1}."
             )
         return beginning
 
@@ -243,6 +275,7 @@ class TextFile:
                 encoding=str(self.encoding),
                 separator=str(self.separator),
                 names=self.names,
+                skip_rows=self.skip_rows,
             )
 
     def read(
@@ -280,7 +313,7 @@ class TextFile:
             self._check_end(frame, text_columns)
             frame.notes += self.notes
             frame.take_as_text(text_columns)
-            frame.first_row = 1 if self.no_header else 2
+            frame.first_row = self.skip_rows + (1 if self.no_header else 2)
             return frame
 
     def _take_zeros_as_text(self, kinds: dict[str, pyarrow.DataType], target: str | None) -> None:
@@ -317,6 +350,7 @@ class TextFile:
             use_threads=False,  # one thread knows which row is wrong
             block_size=self.block_bytes,
             column_names=self.names,
+            skip_rows=self.skip_rows,
             # The header may be several lines, if a name has two.
             skip_rows_after_names=int(not self.no_header),
             encoding=self.encoding,
@@ -473,7 +507,7 @@ class TextFile:
         *_, last = frame.stored(frame.blocks - 1, text_columns or frame.names)
         if any("\n" in str(column[-1]) for column in last.columns):
             quotes = sum(part.count(b'"') for part in self._parts())
-            if quotes % 2:
+            if (quotes - self._skipped.count('"')) % 2:
                 raise ValueError("a quote is opened and never closed")
 
 

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 csv.field_size_limit(2**31 - 1)  # Python's reader takes cells as long as pyarrow's
 
+SEPARATORS = ",;\t|"
+"""Marks between values that are recognised."""
+
 _ROWS_LOOKED_AT = 200
 """Rows, after the header, that show the decimal mark."""
 
@@ -49,6 +52,12 @@ def header_of(cells: Sequence[str]) -> Header:
         copies[name] = 0
         groups.setdefault(plain, []).append(name)
     return Header(list(copies), [names for names in groups.values() if len(names) > 1])
+
+
+def names_columns(line: str, separator: str, names: Sequence[str]) -> bool:
+    """Return whether the cells of a line contain some names."""
+    cells = {cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])}
+    return cells.issuperset(names)
 
 
 def has_decimal_commas(rows: Sequence[Sequence[str]], separator: str) -> bool:
