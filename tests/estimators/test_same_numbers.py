@@ -259,6 +259,24 @@ def test_warm_start_keeps_the_best(data: Any) -> None:
         np.testing.assert_array_equal(kept, array)
 
 
+def test_warm_start_has_their_numbers_until_a_fit_finds_no_better_score(data: Any) -> None:
+    """From then on theirs has trained the very arrays that it kept as the best."""
+    settings = {"early_stopping": True, "batch_size": 5, "max_iter": 6}
+    theirs, ours = pair("MLPRegressor", "numpy", warm_start=True, **settings)
+    for fits in (1, 2):
+        assert_same(theirs.fit(data.X, data.numbers), ours.fit(data.X, data.numbers), data.X)
+        scores = ours.validation_scores_
+        assert max(scores) == ours.best_validation_score_
+        assert fits == 1 or max(scores[6:]) > max(scores[:6])
+    best = [array.copy() for array in ours.coefs_]
+    for model in (theirs, ours):
+        model.set_params(learning_rate_init=1e-9).fit(data.X[:20], data.numbers[:20][::-1])
+    assert theirs.best_validation_score_ == pytest.approx(ours.best_validation_score_)
+    for kept, ours_now, theirs_now in zip(best, ours.coefs_, theirs.coefs_, strict=True):
+        np.testing.assert_array_equal(ours_now, kept)
+        assert np.abs(theirs_now - kept).max() > 1e-12
+
+
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_same_parameters_and_defaults(kind: str) -> None:
     """Every constructor parameter of theirs is one of ours, in the same place, with the same

@@ -88,7 +88,9 @@ class EstimatorParameters(BaseEstimator):
         Print the loss of each epoch. A program that has set up logging gets the lines from the
         logger ``xpnet.fit``.
     warm_start : bool, default False
-        Begin ``fit`` with the parameters of the last one.
+        Begin ``fit`` with the parameters of the last one. With ``early_stopping``, a fit that finds
+        no better validation score returns to the best parameters of the fits before; scikit-learn
+        changes those in place, and so has other numbers from there on.
     momentum : float, default 0.9
         Momentum of ``"sgd"``, in [0, 1].
     nesterovs_momentum : bool, default True
