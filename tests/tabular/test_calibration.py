@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 
 import xpnet
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular.ensemble.calibration import (
+from xpnet.tabular.ensemble.validation.calibration import (
     best_temperature,
     conformal_margin,
     independent_rows,

@@ -10,7 +10,7 @@ from sklearn import metrics
 
 import xpnet
 from xpnet.tabular.ensemble.balance import Totals
-from xpnet.tabular.ensemble.calibration import (
+from xpnet.tabular.ensemble.validation.calibration import (
     best_temperature,
     best_threshold,
     conformal_margin,

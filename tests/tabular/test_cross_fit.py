@@ -9,8 +9,8 @@ import pytest
 from sklearn.preprocessing import FunctionTransformer
 
 from xpnet import TabularClassifier, TabularRegressor
-from xpnet.tabular.ensemble import cross_fit
-from xpnet.tabular.ensemble.cross_fit import CrossFit
+from xpnet.tabular.ensemble.validation import cross_fit
+from xpnet.tabular.ensemble.validation.cross_fit import CrossFit
 
 SMALL: dict[str, Any] = {"networks": 2, "members": 2, "max_iter": 3, "random_state": 0}
 GROUPS = numpy.arange(240) // 8

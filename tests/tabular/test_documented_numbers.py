@@ -17,11 +17,12 @@ from xpnet.tabular import importance
 from xpnet.tabular.encodings import column_fit
 from xpnet.tabular.encodings import level as level_encoding
 from xpnet.tabular.encodings import text as text_encoding
-from xpnet.tabular.ensemble import cross_fit, recipe, search
+from xpnet.tabular.ensemble import recipe, search
 from xpnet.tabular.ensemble.best_epoch import Patience
 from xpnet.tabular.ensemble.linear import baseline
 from xpnet.tabular.ensemble.recipe import LARGE_ROWS, MAX_EPOCHS
 from xpnet.tabular.ensemble.refit import MIN_REFIT_EPOCHS
+from xpnet.tabular.ensemble.validation import cross_fit
 from xpnet.tabular.parameters import PARAMETERS_OF_MODELS, SGD_MOMENTUM
 from xpnet.tabular.quality import DEFAULT_QUALITY, LABEL_BATCHES, NUMBER_BATCHES, QUALITIES
 

@@ -5,11 +5,13 @@ from functools import partial
 
 import numpy
 
+from xpnet.backend import Step
 from xpnet.distributed import count_rows, distributed_batches, distributed_step
 from xpnet.errors import warn_user
 from xpnet.models.inputs import check_finite, check_some_rows, is_sparse, require
 from xpnet.models.prediction import PredictingNetwork
 from xpnet.ops import Array
+from xpnet.ops.offsets import has_offsets
 from xpnet.training import (
     History,
     InMemory,
@@ -291,6 +293,16 @@ class Network(PredictingNetwork):
         """
         rows, labels, _ = self.checked(X, Y)
         return lambda: distributed_step(self.step_for(rows)).loss(rows, labels)
+
+
+def trainable_on(network: Network, rows: LabeledRows) -> Step:
+    """Return the step that trains a network on rows, which may be sparse or have offsets, for use
+    within ``lock.training()``.
+
+    Raises InputError for such rows where the step takes none.
+    """
+    offsets = has_offsets(rows.Y, network.spec.widths[-1])
+    return network.trainable(sparse=is_sparse(rows.X), offsets=offsets)
 
 
 def contiguous_rows(X: Array) -> Array:

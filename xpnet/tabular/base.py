@@ -15,7 +15,7 @@ from xpnet.models.inputs import check_no_loader, like_rows
 from xpnet.tabular.columns.reading import ReadingRules
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.recipe import Watch
-from xpnet.tabular.ensemble.validation_predictions import (
+from xpnet.tabular.ensemble.validation.validation_predictions import (
     ValidationPredictions,
     note_of_few_rows,
     predict_validation_rows,

@@ -36,9 +36,9 @@ from xpnet.models.inputs import like_rows, to_host
 from xpnet.ops.offsets import has_offsets
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.columns.records import enumerated
-from xpnet.tabular.ensemble.calibration import best_temperature, best_threshold
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
-from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions
+from xpnet.tabular.ensemble.validation.calibration import best_temperature, best_threshold
+from xpnet.tabular.ensemble.validation.validation_predictions import ValidationPredictions
 from xpnet.tabular.ensemble.watching import Callbacks
 from xpnet.tabular.fit import TableFit
 from xpnet.tabular.fitted import FittedClassifier

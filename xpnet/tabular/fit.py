@@ -10,11 +10,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.errors import warn_user
 from xpnet.tabular.ensemble.best_epoch import still_falls
-from xpnet.tabular.ensemble.cross_fit import CrossFit, needs_cross_fit
 from xpnet.tabular.ensemble.ensemble import Ensemble, TrainedNetworks
 from xpnet.tabular.ensemble.recipe import Recipe, make_recipe
 from xpnet.tabular.ensemble.search import make_ensemble
-from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions
+from xpnet.tabular.ensemble.validation.cross_fit import CrossFit, needs_cross_fit
+from xpnet.tabular.ensemble.validation.validation_predictions import ValidationPredictions
 from xpnet.tabular.ensemble.watching import Watching
 from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.tabular.rows.target_coding import TargetCoding

@@ -27,7 +27,7 @@ from xpnet.ops.offsets import with_offsets
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.records import slices_of
 from xpnet.tabular.encoder import TableEncoder
-from xpnet.tabular.ensemble.calibration import conformal_margin, tempered
+from xpnet.tabular.ensemble.validation.calibration import conformal_margin, tempered
 from xpnet.tabular.importance import Importances
 from xpnet.tabular.rows.encoded_table import EncodedTable
 from xpnet.typing import ArrayLike, PredictionRule, TableLike, Transformer

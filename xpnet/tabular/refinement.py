@@ -18,7 +18,7 @@ from xpnet.tabular.ensemble.refined_networks import (
     RefinementSettings,
     refine_networks,
 )
-from xpnet.tabular.ensemble.validation_predictions import (
+from xpnet.tabular.ensemble.validation.validation_predictions import (
     ValidationPredictions,
     predict_validation_rows,
 )

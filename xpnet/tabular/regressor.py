@@ -23,7 +23,7 @@ from xpnet.learning.split import InputRows
 from xpnet.models.inputs import like_rows, require, to_host
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
-from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions
+from xpnet.tabular.ensemble.validation.validation_predictions import ValidationPredictions
 from xpnet.tabular.ensemble.watching import Callbacks
 from xpnet.tabular.fit import TableFit
 from xpnet.tabular.fitted import FittedRegressor, row_count

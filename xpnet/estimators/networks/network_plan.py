@@ -7,7 +7,7 @@ import numpy
 from numpy.random import RandomState
 from scipy.sparse import issparse
 
-from xpnet.backend import NetworkSpec, Step
+from xpnet.backend import NetworkSpec
 from xpnet.errors import InputError
 from xpnet.estimators.fitted import FittedMLP
 from xpnet.estimators.learning_rate import LearningRate
@@ -17,6 +17,7 @@ from xpnet.estimators.settings import FitSettings
 from xpnet.learning.ordered import with_thresholds
 from xpnet.models import Network
 from xpnet.models.inputs import is_host, to_host
+from xpnet.models.network import trainable_on
 from xpnet.models.placement import Placement
 from xpnet.ops.offsets import has_offsets
 from xpnet.training import LabeledRows
@@ -48,18 +49,12 @@ class NetworkPlan:
         """
         if self.renewed_spec is None or has_offsets(rows.Y, self.network.spec.widths[-1]):
             with self.network.lock.training():
-                trainable_with(self.network, rows)
+                trainable_on(self.network, rows)
 
     def renew_network(self) -> None:
         """Give a network that was trained before its new description; a new one stays."""
         if self.renewed_spec is not None:
             self.network.renew(self.renewed_spec, keep=self.keeps_optimizer)
-
-
-def trainable_with(network: Network, rows: LabeledRows) -> Step:
-    """Return the step that trains a network on some rows."""
-    offsets = has_offsets(rows.Y, network.spec.widths[-1])
-    return network.trainable(sparse=issparse(rows.X), offsets=offsets)
 
 
 def new_network(

@@ -12,9 +12,9 @@ from xpnet.backend import Backend, Step
 from xpnet.backend.bounds import bounds_of
 from xpnet.distributed import broadcast_state
 from xpnet.estimators.fit import Fit
-from xpnet.estimators.networks.network_plan import trainable_with
 from xpnet.estimators.training.epochs import reported_loss
 from xpnet.estimators.training.warnings import warn_caller
+from xpnet.models.network import trainable_on
 from xpnet.typing import Array
 
 
@@ -37,7 +37,7 @@ def _minimize(fit: Fit) -> scipy.optimize.OptimizeResult:
     network = fit.fitted.network
     rows = fit.split.training
     ranks = fit.split.ranks
-    step = trainable_with(network, rows)
+    step = trainable_on(network, rows)
     limits = {"max_iter": settings.max_iter, "max_fun": settings.max_fun, "tol": settings.tol}
     count = ranks.count(rows.count)
     ranks.check_alike(step.spec, rows=count, weighted=rows.weight is not None, **limits)

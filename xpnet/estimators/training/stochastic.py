@@ -9,7 +9,6 @@ from xpnet.distributed import distributed_batches
 from xpnet.distributed.ranks import using
 from xpnet.estimators.fit import Fit
 from xpnet.estimators.fitted import FittedMLP
-from xpnet.estimators.networks.network_plan import trainable_with
 from xpnet.estimators.settings import FitSettings
 from xpnet.estimators.training.epochs import Score, Validation, run_epoch, run_epochs
 from xpnet.estimators.training.resume import Checkpoints
@@ -25,6 +24,7 @@ from xpnet.estimators.training.stopping import (
 )
 from xpnet.estimators.training.verbose import Verbose
 from xpnet.estimators.training.warnings import warn_caller
+from xpnet.models.network import trainable_on
 from xpnet.training import (
     Batches,
     Callback,
@@ -74,7 +74,7 @@ def train_by_epochs(
         early_end = EarlyEnd()
         try:
             train(
-                trainable_with(network, fit.split.training),
+                trainable_on(network, fit.split.training),
                 batches,
                 epochs=1 if settings.incremental else settings.max_iter,
                 schedule=fit.fitted.learning_rate,

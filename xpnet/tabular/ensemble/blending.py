@@ -7,7 +7,10 @@ import numpy
 from xpnet.backend.spec import CLASS_LOSSES
 from xpnet.learning.scores import log_losses
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
-from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions, predict_folds
+from xpnet.tabular.ensemble.validation.validation_predictions import (
+    ValidationPredictions,
+    predict_folds,
+)
 from xpnet.tabular.fitted import mean_of
 from xpnet.tabular.rows.table_split import TableSplit
 from xpnet.training import LabeledRows

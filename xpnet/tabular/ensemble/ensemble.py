@@ -24,11 +24,10 @@ from xpnet.tabular.ensemble.network_training import (
     NetworkTraining,
     begin_training,
     measure_totals,
-    nested_predictions,
     refit_network,
     train_network,
-    with_baselines,
 )
+from xpnet.tabular.ensemble.predicting_networks import nested_predictions, with_baselines
 from xpnet.tabular.ensemble.recipe import Recipe
 from xpnet.tabular.rows.constant import Constants
 from xpnet.tabular.rows.constant_choice import ConstantChoice, ValidatedNetwork

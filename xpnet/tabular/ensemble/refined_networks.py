@@ -7,11 +7,9 @@ import numpy
 
 from xpnet.learning.split import Split
 from xpnet.models import Network
-from xpnet.ops.offsets import has_offsets
 from xpnet.optimizers import Constant
 from xpnet.tabular.ensemble.best_epoch import BestEpoch, Patience
-from xpnet.tabular.ensemble.network_training import smoothed_targets
-from xpnet.tabular.ensemble.refit import fit_in_memory
+from xpnet.tabular.ensemble.training_on_rows import smoothed_targets, train_on
 from xpnet.tabular.rows.nested_choices import one_part_of, validation_parts_of
 from xpnet.tabular.rows.network_splits import NetworkSplits, rows_on_host
 from xpnet.tabular.rows.table_split import TableSplit
@@ -108,7 +106,14 @@ def _refine(
     measured = one_part_of(on_host, spec)
     before = measured.mean_loss(outputs.mean(axis=0))
     Y = smoothed_targets(training.Y, spec, settings.label_smoothing, network.backend)
-    _train_on(refined, replace(training, Y=Y), settings, best)
+    train_on(
+        refined,
+        replace(training, Y=Y),
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        schedule=Constant(settings.learning_rate),
+        callbacks=[best],
+    )
     epochs = best.kept.epoch
     after = measured.mean_loss(_outputs_of_members(refined, validation).mean(axis=0))
     if not after < before:
@@ -118,32 +123,6 @@ def _refine(
         return RefinedNetwork(refined, epochs, before, after, None)
     nested = best.nested.of_rows()
     return RefinedNetwork(refined, epochs, before, measured.mean_loss(nested), nested)
-
-
-def _train_on(
-    network: Network, rows: LabeledRows, settings: RefinementSettings, best: BestEpoch
-) -> None:
-    """Train a network on new rows, whose targets may have offsets."""
-    batch_size = min(settings.batch_size, rows.count)
-    if has_offsets(rows.Y, network.spec.widths[-1]):
-        fit_in_memory(
-            network,
-            rows,
-            batch_size=batch_size,
-            epochs=settings.epochs,
-            schedule=Constant(settings.learning_rate),
-            history=network.history,
-            callbacks=[best],
-        )
-        return
-    network.fit(
-        rows.X,
-        rows.Y,
-        epochs=settings.epochs,
-        batch_size=batch_size,
-        sample_weight=rows.weight,
-        callbacks=[best],
-    )
 
 
 def _outputs_of_members(network: Network, rows: LabeledRows) -> numpy.ndarray:

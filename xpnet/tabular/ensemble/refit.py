@@ -11,25 +11,18 @@ from contextlib import contextmanager
 
 import numpy
 
-from xpnet.backend import Step
 from xpnet.backend.parameters import Parameters
-from xpnet.distributed import distributed_batches
 from xpnet.models import Network
-from xpnet.models.inputs import bring
-from xpnet.ops.offsets import has_offsets
-from xpnet.optimizers import Constant, Schedule
+from xpnet.optimizers import Constant
+from xpnet.tabular.ensemble.training_on_rows import train_in_batches
 from xpnet.training import (
     Callback,
     History,
-    InMemory,
     LabeledRows,
     TimeLimit,
     Training,
-    TrainingState,
-    train,
 )
 from xpnet.training.callbacks import CallbackLike
-from xpnet.training.rng import host_generator
 
 EPOCH_DECAY = 0.7
 """Weight of an epoch in the mean of the parameters, relative to the epoch after it."""
@@ -142,7 +135,7 @@ def refit(
     best_epoch : over the epochs up to which the parameters are a mean
     seconds : after which the training ends with the epoch under way
     """
-    fit_in_memory(
+    train_in_batches(
         network,
         rows,
         batch_size=batch_size,
@@ -151,38 +144,3 @@ def refit(
         callbacks=[*callbacks, TimeLimit(seconds), LastMean(best_epoch)],
         history=History(),
     )
-
-
-def fit_in_memory(
-    network: Network,
-    rows: LabeledRows,
-    *,
-    batch_size: int,
-    epochs: int,
-    schedule: Schedule,
-    callbacks: Sequence[CallbackLike],
-    history: History,
-    resume_from: TrainingState | None = None,
-) -> None:
-    """Train a network on rows in memory, whose targets may have offsets, as ``train`` does."""
-    backend = network.backend
-    dtype = network.spec.dtype
-    weight = None if rows.weight is None else network.own(bring(rows.weight, backend, dtype))
-    owned = LabeledRows(bring(rows.X, backend), network.own(bring(rows.Y, backend)), weight)
-    batches = InMemory(owned, batch_size=batch_size, rng=host_generator(network.rng))
-    with network.lock.training():
-        train(
-            trainable_step(network, rows),
-            distributed_batches(batches),
-            epochs=epochs,
-            schedule=schedule,
-            callbacks=callbacks,
-            history=history,
-            lock=network.lock,
-            resume_from=resume_from,
-        )
-
-
-def trainable_step(network: Network, rows: LabeledRows) -> Step:
-    """Return the step that trains a network on rows, whose targets may have offsets."""
-    return network.trainable(offsets=has_offsets(rows.Y, network.spec.widths[-1]))

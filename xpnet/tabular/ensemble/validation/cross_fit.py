@@ -24,14 +24,11 @@ from xpnet.tabular.ensemble.balance import totals_of
 from xpnet.tabular.ensemble.ensemble import Ensemble
 from xpnet.tabular.ensemble.linear.baseline import fit_linear
 from xpnet.tabular.ensemble.linear.solvers import LinearModel
-from xpnet.tabular.ensemble.network_training import (
-    blend_weight_of,
-    new_network,
-    training_targets,
-)
+from xpnet.tabular.ensemble.network_training import new_network, training_targets
+from xpnet.tabular.ensemble.predicting_networks import blend_weight_of
 from xpnet.tabular.ensemble.recipe import LARGE_ROWS, Recipe
 from xpnet.tabular.ensemble.refit import LastMean
-from xpnet.tabular.ensemble.validation_predictions import ValidationPredictions
+from xpnet.tabular.ensemble.validation.validation_predictions import ValidationPredictions
 from xpnet.tabular.rows.division import Fold
 from xpnet.tabular.rows.network_splits import rows_on_host
 from xpnet.tabular.rows.table_split import TableSplit
