@@ -498,3 +498,25 @@ class Forgetful:
 def test_what_forward_does_not_keep_is_named(rng: np.random.Generator) -> None:
     with pytest.raises(InputError, match="no attribute 'x'. Keep it in forward, as self.x ="):
         gradcheck.check_layer(Forgetful(), rng.normal(size=(3, 2)))
+
+
+class Noisy:
+    """A layer that draws another factor in each forward pass."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, x: Any) -> Any:
+        self.factor = self.rng.random()
+        return self.factor * x
+
+    def backward(self, d_out: Any) -> Any:
+        return self.factor * d_out
+
+
+def test_passes_that_differ_by_chance_are_named(rng: np.random.Generator) -> None:
+    with pytest.raises(InputError, match="must give the same outputs; .* Leave random"):
+        gradcheck.check_layer(Noisy(), rng.normal(size=(3, 2)))
+    model = FeedforwardNeuralNet(2, 64, 2, dropout=0.5, rng=0)
+    with pytest.raises(InputError, match="got dropout=.*0.5.*. Make the same model with dropout=0"):
+        gradcheck.check_model(model, rng.normal(size=(4, 2)), np.array([0, 1, 1, 0]))

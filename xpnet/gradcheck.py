@@ -252,7 +252,7 @@ def check_model(model: CheckedModel, X: Array, Y: Array) -> None:
     AssertionError
         For a wrong gradient, which it names with the worst entry, and for a missing one.
     InputError
-        For a class in place of a model, and for a model of another dtype.
+        For a class in place of a model, for a model of another dtype, and for one with dropout.
 
     Examples
     --------
@@ -263,6 +263,12 @@ def check_model(model: CheckedModel, X: Array, Y: Array) -> None:
     >>> xpnet.gradcheck.check_model(net, X, numpy.array([0, 1]))
     """
     _check_instance(model, "model", ("loss", "gradient"))
+    dropout = getattr(getattr(model, "spec", None), "dropout", 0)
+    if numpy.any(dropout):
+        raise InputError(
+            "A model must have no dropout to be checked, since its gradient leaves units out, and "
+            f"its loss does not; got dropout={dropout}. Make the same model with dropout=0."
+        )
     backend = model.backend
     model.gradient(X, Y)
     gradients = {
@@ -468,6 +474,7 @@ def _check_gradient(
     d_out: numpy.ndarray | float,
 ) -> None:
     """Require that this is the gradient of sum(function(x) d_out) with respect to x."""
+    _require_same_passes(numpy.asarray(function(x)), numpy.asarray(function(x)))
     numeric = numpy.empty(x.shape)
 
     def slope(entry: tuple[int, ...], low: float, high: float) -> float:
@@ -493,6 +500,15 @@ def _check_gradient(
         low, high = sorted((slope(entry, -WIDE_STEP, 0.0), slope(entry, 0.0, WIDE_STEP)))
         numeric[entry] = numpy.fmax(low, numpy.fmin(high, gradient[entry]))
     _compare(name, gradient, numeric)
+
+
+def _require_same_passes(first: numpy.ndarray, second: numpy.ndarray) -> None:
+    """Require that two passes over the same numbers give the same, up to rounding."""
+    if not numpy.allclose(first, second, equal_nan=True):
+        raise InputError(
+            "Two passes over the same numbers must give the same outputs; these differ. Leave "
+            "random numbers out, or draw the same ones in each pass."
+        )
 
 
 def _compare(name: str, received: numpy.ndarray, expected: numpy.ndarray) -> None:

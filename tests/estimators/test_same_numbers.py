@@ -413,3 +413,17 @@ def test_same_warnings(data: Any) -> None:
         warned.append([(w.category, str(w.message)) for w in found])
     assert warned[0] == warned[1]
     assert len(warned[0]) == 2
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch_size": "all"}, {"early_stopping": True}])
+def test_a_generator_gives_the_next_fit_the_same_numbers(
+    data: Any, backend: str, settings: Any
+) -> None:
+    """Where a batch has all rows as well, in which their order plays no part."""
+    settings = settings | {"batch_size": len(data.X)} if "batch_size" in settings else settings
+    generators = np.random.RandomState(3), np.random.RandomState(3)
+    for _ in range(2):
+        theirs, ours = pair("MLPClassifier", backend, **settings)
+        theirs.random_state, ours.random_state = generators
+        assert_same(theirs.fit(data.X, data.binary), ours.fit(data.X, data.binary), data.X)
+    assert generators[0].rand() == generators[1].rand()

@@ -436,3 +436,10 @@ def test_a_loss_that_rises_a_little_is_no_explosion() -> None:
     net = xpnet.FeedforwardNeuralNet(3, 8, 2, 10.0, rng=0)
     history = net.fit(X, (X[:, 0] > 0).astype(int), epochs=5)
     assert max(history.loss) > history.loss[0]
+
+
+@pytest.mark.parametrize("received", [(np.zeros((4, 3)),), np.zeros((4, 3))], ids=["one", "array"])
+def test_validation_rows_come_with_their_labels(received):
+    model = xpnet.FeedforwardNeuralNet(3, 2, 2, rng=0)
+    with pytest.raises(xpnet.InputError, match=r"must be a pair of rows and labels, .*\(X, Y\)"):
+        model.fit(np.ones((4, 3)), np.array([0, 1, 0, 1]), epochs=1, validation=received)

@@ -611,7 +611,7 @@ def test_copies_searches_and_float64(table: pandas.DataFrame, target: numpy.ndar
 
 def test_labels_of_validation_rows_are_known(table: pandas.DataFrame) -> None:
     labels = table["letter"].to_numpy()
-    with pytest.raises(xpnet.InputError, match="labels of y only; got 'z'"):
+    with pytest.raises(xpnet.InputError, match="labels that the training rows have; got 'z'"):
         TabularClassifier(**QUICK).fit(
             table, labels, X_val=table[:2], y_val=numpy.array(["a", "z"])
         )

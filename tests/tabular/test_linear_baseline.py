@@ -112,8 +112,9 @@ def test_numbers_of_columns_hold_what_bins_and_places_of_values_say(codes: bool)
 
 
 def test_a_linear_truth_is_found_as_a_linear_model_finds_it() -> None:
-    X = DRAWN.lognormal(size=(600, 6))
-    y = X @ [3.0, -2.0, 5.0, 1.0, 0.0, 4.0] + DRAWN.normal(size=600)
+    rng = numpy.random.default_rng(0)
+    X = rng.lognormal(size=(600, 6))
+    y = X @ [3.0, -2.0, 5.0, 1.0, 0.0, 4.0] + rng.normal(size=600)
     train, test = slice(0, 300), slice(300, 600)
     fitted = xpnet.TabularRegressor(networks=1, random_state=0).fit(X[train], y[train])
     scaler = StandardScaler().fit(X[train])
@@ -165,3 +166,10 @@ def test_files_and_onnx_hold_the_linear_model_too(tmp_path: Path) -> None:
     )
     found = session.run(None, given)[0]
     numpy.testing.assert_allclose(found.ravel(), fitted.predict(X), rtol=1e-5)
+
+
+def test_trees_whose_cuts_separate_no_labels_say_nothing_of_columns() -> None:
+    z = [-0.329, -0.792, 0.455, -0.099, 0.545, -0.607, 0.127, -0.892, 0.841, 0.188, 0.331, 0.411]
+    labels = numpy.array([1, 1, 1, 1, 0, 1, 0, 0, 0, 1, 0, 1])
+    classifier = xpnet.TabularClassifier(random_state=2, quality=1).fit({"z": z}, labels)
+    assert classifier.predict_proba({"z": z}).sum(axis=1) == pytest.approx(1)

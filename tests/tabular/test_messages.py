@@ -16,6 +16,7 @@ ROWS = 60
 X = pandas.DataFrame({"a": RNG.normal(size=ROWS)})
 NUMBERS = X["a"].to_numpy() + RNG.normal(size=ROWS)
 LABELS = numpy.where(NUMBERS > 0, "p", "q")
+DATES = numpy.datetime64("2024-01-01") + numpy.arange(ROWS)
 CLASSIFIERS = [TabularClassifier(quality=1, max_iter=2), MLPClassifier(max_iter=2)]
 REGRESSORS = [TabularRegressor(quality=1, max_iter=2), MLPRegressor(max_iter=2)]
 
@@ -62,12 +63,33 @@ def test_text_for_a_regressor_leads_to_the_classifier(regressor: Any) -> None:
             regressor.fit(X, y)
 
 
+@pytest.mark.parametrize("regressor", REGRESSORS)
+@pytest.mark.parametrize("y", [pandas.Series(DATES), DATES - DATES[0]], ids=["dates", "durations"])
+def test_dates_and_durations_are_no_targets(regressor: Any, y: Any) -> None:
+    with pytest.raises(xpnet.InputError, match=r"got (datetime64|timedelta64)\[.*Convert it"):
+        regressor.fit(X, y)
+
+
+@pytest.mark.parametrize("estimator", [*CLASSIFIERS, *REGRESSORS])
+def test_a_frame_that_is_not_computed_is_refused(estimator: Any) -> None:
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    with pytest.raises(xpnet.InputError, match="got a LazyFrame, .* its collect"):
+        estimator.fit(polars.from_pandas(X).lazy(), NUMBERS)
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_a_weight_of_an_unknown_class_names_it(classifier: Any) -> None:
+    weighted = clone(classifier).set_params(class_weight={"p": 2.0, "r": 3.0})
+    with pytest.raises(xpnet.InputError, match="hold labels of y, 'p', 'q'; got 'r'"):
+        weighted.fit(X, LABELS)
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("regressor", REGRESSORS)
 def test_numbers_of_other_types_are_targets(regressor: Any) -> None:
     """Decimal numbers, and objects that are numbers, as before."""
     predicted = [
-        regressor.set_params(random_state=0).fit(X, y).predict(X)
+        clone(regressor).set_params(random_state=0).fit(X, y).predict(X)
         for y in (NUMBERS, NUMBERS.astype(object), NUMBERS.tolist())
     ]
     numpy.testing.assert_array_equal(predicted[1:], predicted[:1] * 2)

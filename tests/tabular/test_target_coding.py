@@ -22,7 +22,9 @@ def test_labels_are_indices_into_those_of_the_training() -> None:
 @pytest.mark.parametrize("unknown", ["A", "b", "e"])
 def test_an_unknown_label_is_named(unknown: str) -> None:
     y = CodedLabels.of(numpy.array(["d", unknown, "a"]))
-    with pytest.raises(InputError, match=f"`y_val` must hold labels of y only; got '{unknown}'"):
+    with pytest.raises(
+        InputError, match=f"`y_val` must hold labels that the training rows have; got '{unknown}'"
+    ):
         ClassCoding(LETTERS).encode(y, "y_val")
     # A label that no row has is none of theirs.
     without = y[numpy.array([0, 2])]

@@ -108,6 +108,11 @@ def check_numbers(y: object, name: str, kind: type) -> None:
                 f"{own.replace('Regressor', 'Classifier')}, which predicts labels."
             )
         return
+    if values.dtype.kind in "mM":
+        raise InputError(
+            f"`{name}` must hold numbers for {kind.__name__}; got {values.dtype}. Convert it, as "
+            f"by ({name} - {name}.min()) / numpy.timedelta64(1, 'h')."
+        )
     if values.dtype.kind == "f" and not numpy.isfinite(values).all():
         is_nan = numpy.isnan(values)
         if is_nan.any():
@@ -201,15 +206,22 @@ def check_not_negative(class_weight: object) -> None:
 
 
 def check_class_weights(class_weight: object, classes: numpy.ndarray) -> None:
-    """Raise InputError for weights by label that are negative or infinite, or that leave rows of
-    one class alone.
+    """Raise InputError for weights by label that are negative or infinite, that leave rows of one
+    class alone, or that name a label which no row has while a class has no weight.
 
     class_weight : dict of weights by label; others are not looked at; classes : (classes,)
     """
     check_not_negative(class_weight)
     if not isinstance(class_weight, Mapping) or len(classes) < 2:
         return
-    remaining = [label for label in classes.tolist() if class_weight.get(label, 1.0) != 0]
+    labels = classes.tolist()
+    unknown = [label for label in class_weight if label not in labels]
+    if unknown and not class_weight.keys() >= {*labels}:
+        raise InputError(
+            f"`class_weight` must hold labels of y, {', '.join(map(repr, labels[:10]))}; got "
+            f"{', '.join(map(repr, unknown[:10]))}. Correct it."
+        )
+    remaining = [label for label in labels if class_weight.get(label, 1.0) != 0]
     if len(remaining) == 1:
         raise InputError(
             "`class_weight` must leave two classes or more whose weight is not 0; got "

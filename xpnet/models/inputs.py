@@ -325,12 +325,19 @@ def _check_no_mask(array: object) -> None:
 
 
 def check_no_loader(array: object) -> None:
-    """Raise InputError for a DataLoader or a Dataset of PyTorch, which gives rows one by one."""
+    """Raise InputError for a DataLoader or a Dataset of PyTorch, which gives rows one by one, and
+    for a frame of polars that has not been computed.
+    """
     if any(base.__module__.startswith("torch.utils.data") for base in type(array).__mro__):
         raise InputError(
             f"Rows must be arrays; got a {type(array).__name__} of PyTorch. Pass its tensors, as "
             "X, y = dataset.tensors of a TensorDataset or "
             "X, y = map(torch.cat, zip(*loader)); batch_size and shuffle are arguments of xpnet."
+        )
+    if hasattr(array, "collect_schema") and hasattr(array, "collect"):
+        raise InputError(
+            f"Rows must be in memory; got a {type(array).__name__}, which is computed later. Pass "
+            "what its collect() returns."
         )
 
 

@@ -1,13 +1,13 @@
 """The network that all models and estimators are made of: how it is trained."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy
 
 from xpnet.backend import Step
 from xpnet.distributed import count_rows, distributed_batches, distributed_step
-from xpnet.errors import warn_user
+from xpnet.errors import InputError, warn_user
 from xpnet.models.inputs import check_finite, check_some_rows, is_sparse, require
 from xpnet.models.prediction import PredictingNetwork
 from xpnet.ops import Array
@@ -285,6 +285,14 @@ class Network(PredictingNetwork):
         """Return the function that measures the validation loss; None without one."""
         if validation is None or callable(validation):
             return validation
+        received: object = validation
+        count = len(received) if isinstance(received, Sequence) else 0
+        if count != 2:
+            got = f"{count} of them" if count else type(received).__name__
+            raise InputError(
+                "`validation` must be a pair of rows and labels, or a function that returns a "
+                f"loss; got {got}. Pass validation=(X, Y)."
+            )
         return self._measure(*validation)
 
     def _measure(self, X: ArrayLike, Y: ArrayLike) -> Callable[[], float]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from functools import partial
 
+import numpy
+from numpy.random import RandomState
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.distributed import distributed_batches
@@ -90,8 +92,30 @@ def train_by_epochs(
         else:
             if is_main_process and not (early_end.is_early or settings.incremental or callbacks):
                 warn_of_no_convergence(settings.max_iter)
+    draw_orders_of_one_batch(fit)
     if settings.stops_early:
         network.load_values(progress.best_parameters)
+
+
+def draw_orders_of_one_batch(fit: Fit) -> None:
+    """Draw an order for each epoch where one batch has all rows, which needs none.
+
+    scikit-learn draws them, so that a generator that several fits share gives the same numbers to
+    the fits after this one.
+    """
+    settings = fit.settings
+    random_state = fit.fitted.random_state
+    training = fit.split.training
+    is_shared = settings.seed is None or isinstance(settings.seed, RandomState)
+    if not (is_shared and settings.shuffle) or isinstance(training, SourceRows):
+        return
+    count = fit.split.ranks.count(training.count)
+    if (settings.batch_size or AUTO_BATCH_SIZE) < count:
+        return
+    assert random_state is not None
+    order = numpy.arange(count)
+    for _ in range(fit.fitted.progress.n_iter_):
+        random_state.shuffle(order)
 
 
 def make_batches(fit: Fit, validation: Validation | None) -> Batches:

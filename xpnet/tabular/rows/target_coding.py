@@ -84,7 +84,8 @@ class ClassCoding:
         if len(unknown):
             label = y.labels[y.indices[unknown[:1]]].tolist()[0]
             raise InputError(
-                f"`{name}` must hold labels of y only; got {label!r}. Leave such rows out."
+                f"`{name}` must hold labels that the training rows have; got {label!r}. Leave such "
+                "rows out, or fit again with them."
             )
         return indices[y.indices]
 

@@ -152,7 +152,8 @@ def scales_of_inputs(
     kind = ExtraTreesClassifier if are_labels else ExtraTreesRegressor
     forest = kind(trees, min_samples_leaf=MIN_LEAF_ROWS, max_features=1.0, random_state=0, n_jobs=1)
     fit_unlogged(forest, inputs, targets, rows.weight)
-    uses = numpy.bincount(columns, forest.feature_importances_)
+    with numpy.errstate(invalid="ignore"):  # of trees whose cuts separate no labels
+        uses = numpy.bincount(columns, numpy.nan_to_num(forest.feature_importances_))
     if not uses.any():
         return numpy.ones(sums.shape[0])
     relative = numpy.sqrt(uses * len(set(columns)) / uses.sum())
