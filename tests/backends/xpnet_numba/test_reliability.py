@@ -161,7 +161,8 @@ def test_a_thread_with_a_small_stack_trains() -> None:
 
 
 def test_who_only_predicts_has_neither_gradients_nor_moments() -> None:
-    spec = NetworkSpec((1200, 100, 10), ("relu",), rule=UpdateRule("adam"), dtype="float32")
+    # The parameters take more memory than the workspace of a prediction: a panel takes 200 KB.
+    spec = NetworkSpec((2400, 100, 10), ("relu",), rule=UpdateRule("adam"), dtype="float32")
     X, Y = data(1, spec)
     made(spec).forward(X), made(spec).loss(X, Y)  # compiled
     step = made(spec)
