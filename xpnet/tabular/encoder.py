@@ -19,6 +19,7 @@ from xpnet.learning.parameters import (
     allowing,
     check_parameters,
 )
+from xpnet.tabular.columns.copies import notes_of_copies
 from xpnet.tabular.columns.frames import table_of
 from xpnet.tabular.columns.named_columns import categorical_columns, plain_columns
 from xpnet.tabular.columns.reading import ReadingRules, learn_table
@@ -113,7 +114,8 @@ class TableEncoder(FittedEncoder):
         Differences of columns that are encoded besides the columns, such as ``"close - open"``, and
         why.
     notes_ : dict of str to str
-        Columns that may be read in another way than they were meant, and how they are read.
+        Columns that may be read in another way than they were meant, and how they are read;
+        columns that tell the target of each row, and those that have the values of another one.
     forms_ : dict of int to ColumnForm
         How the cells of each encoded column are read, by its index: number format, form of dates,
         clock and words for gaps of the training (see Notes).
@@ -406,6 +408,9 @@ class TableEncoder(FittedEncoder):
             plain=plain_columns(self.plain_numbers, table, kinds),
         )
         learned = column_fit.learn(kinds)
+        for index, note in notes_of_copies(table, target.y, learned.left_out).items():
+            name = (table.labels or table.names)[index]
+            notes[name] = f"{notes[name]}, and {note}" if name in notes else note
         # A refused fit leaves the encoder as it was: nothing above has changed it.
         self.notes_: dict[str, str] = notes
         self.n_features_in_: int = len(table.columns)

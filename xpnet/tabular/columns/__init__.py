@@ -6,4 +6,5 @@
 ``reading``        columns read as the training has learned it, by the forms of `xpnet.data.cells`
 ``named_columns``  the columns that a user names in a parameter
 ``gap_notes``      notes on values that look like gaps
+``copies``         notes on columns that tell the target, or repeat another one
 """
