@@ -63,8 +63,8 @@ def prepare_fit(
     checkpoints = open_checkpoints(settings, split, earlier, random_state)
     begin_alike(random_state, ranks)
     plan = plan_network(settings, earlier, split, targets, training.columns, place, random_state)
-    with_offsets = has_offsets(split.training.Y, targets.outputs)
-    if (settings.makes_epochs or with_offsets) and not ranks.several:
+    rows_have_offsets = has_offsets(split.training.Y, targets.outputs)
+    if (settings.makes_epochs or rows_have_offsets) and not ranks.several:
         plan.prepare(split.training)
     if settings.makes_epochs and settings.stops_early and measured is None:
         split = split.divide(

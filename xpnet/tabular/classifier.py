@@ -293,10 +293,7 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
                 "`y` must hold two classes or more; got 1 class or 0 sample(s): "
                 f"{labels.tolist()}. Add rows of another class."
             )
-        if self.threshold is not None and len(labels) != 2:
-            raise InputError(
-                f"`threshold` must go with two classes; got {len(labels)}. Leave threshold out."
-            )
+        self._check_threshold(len(labels))
         single = labels[counts == 1].tolist()
         if single and len(y) > MIN_ROWS_TO_WARN:
             warn_user(
@@ -313,13 +310,17 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
             )
         return ClassCoding(ordered_classes(labels, order), are_ordered=True)
 
+    def _check_threshold(self, classes: int) -> None:
+        """Raise InputError for a threshold of another number of classes than two."""
+        if self.threshold is not None and classes != 2:
+            raise InputError(
+                f"`threshold` must go with two classes; got {classes}. Leave threshold out."
+            )
+
     def _learned_shares(self, passed: SoftLabels, columns: int) -> ClassCoding:
         """Return the coding of soft labels. columns : their number"""
         labels = classes_of_columns(passed.classes, columns)
-        if self.threshold is not None and len(labels) != 2:
-            raise InputError(
-                f"`threshold` must go with two classes; got {len(labels)}. Leave threshold out."
-            )
+        self._check_threshold(len(labels))
         order = order_of(self.ordered, None)
         if order is None:
             return ClassCoding(numpy.sort(labels), share_columns=numpy.argsort(labels))

@@ -29,9 +29,10 @@ from xpnet.learning.parameters import (
 from xpnet.learning.scikit_learn import BaseEstimator
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.tabular.encoder import CATEGORICAL_FEATURES, TableEncoder
+from xpnet.tabular.encodings.encoding_target import Task
 from xpnet.tabular.ensemble.best_epoch import Patience
 from xpnet.tabular.quality import DEFAULT_QUALITY, QUALITIES
-from xpnet.tabular.settings import TableSettings, Task
+from xpnet.tabular.settings import TableSettings
 from xpnet.typing import ArrayLike, Transformer
 
 if TYPE_CHECKING:

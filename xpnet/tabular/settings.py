@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from xpnet.backend import Backend, NetworkSpec, UpdateRule
 from xpnet.backend.spec import Loss
 from xpnet.models.inputs import one_each
+from xpnet.tabular.encodings.encoding_target import Task
 from xpnet.tabular.ensemble.best_epoch import Patience
 from xpnet.tabular.quality import LABEL_BATCHES, Quality
 from xpnet.typing import ArrayLike
-
-Task = Literal["classification", "regression"]
-"""The kind of target: labels or numbers."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from xpnet.tabular.rows.division import RowLinks
 from xpnet.typing import ArrayLike
 
 Task = Literal["classification", "regression"]
+"""The kind of target: labels or numbers."""
 
 
 class LinearPrediction(NamedTuple):

@@ -50,7 +50,7 @@ def encode_and_divide(
         training, validation = training.divided_by_time(fraction)
     parts = ValidationFolds((), ())
     if validation is None:
-        folds = folds_of(settings, training.Y, random_state, training.links.groups)
+        folds = folds_of(settings, training, random_state)
         if folds is not None and isinstance(encoder, TableEncoder):
             parts = folds_in_use(settings, folds, training.count)
         elif folds is not None:
@@ -107,25 +107,27 @@ def folds_in_use(settings: TableSettings, folds: Sequence[Fold], rows: int) -> V
 
 
 def folds_of(
-    settings: TableSettings,
-    Y: numpy.ndarray,
-    random_state: RandomState,
-    groups: numpy.ndarray | None = None,
+    settings: TableSettings, rows: TableRows, random_state: RandomState
 ) -> Sequence[Fold] | None:
-    """Return training and validation rows for each network, by cross-validation.
-
-    Y : targets of the rows, as the loss takes them
-    """
+    """Return training and validation rows for each network, by cross-validation; None for none."""
     fraction = settings.validation_fraction
     if not fraction:
         return None
-    count = min(round(1 / fraction), len(Y))
-    if count < 2:
-        return None
-    labels = hard_labels(Y) if settings.has_classes else None
+    count = min(round(1 / fraction), rows.count)
+    return None if count < 2 else divided_into(count, settings, rows, random_state)
+
+
+def divided_into(
+    count: int, settings: TableSettings, rows: TableRows, random_state: RandomState
+) -> Sequence[Fold]:
+    """Divide rows into a number of folds, of whole groups if they have any; fewer groups make fewer
+    folds.
+    """
+    labels = hard_labels(rows.Y) if settings.has_classes else None
+    groups = rows.links.groups
     if groups is not None:
         return group_folds(groups, labels, count, random_state)
-    return random_folds(len(Y), labels, count, random_state)
+    return random_folds(rows.count, labels, count, random_state)
 
 
 def encode_and_divide_new(
@@ -150,9 +152,5 @@ def encode_and_divide_new(
         fold = latest_fold(len(earlier.X), len(later.X))
         return TableSplit(earlier.joined(later), [fold])
     rows = encode_rows(encoder, new, settings.dtype)
-    labels = hard_labels(new.Y) if settings.has_classes else None
-    if new.links.groups is not None:
-        folds = group_folds(new.links.groups, labels, parts, random_state)
-    else:
-        folds = random_folds(len(rows.X), labels, parts, random_state)
+    folds = divided_into(parts, settings, new, random_state)
     return TableSplit(rows, with_unseen_inputs(folds, rows.X))
