@@ -1,5 +1,5 @@
-"""The rig: all code for the card, compiled for the host once in a process, and the one way to run
-a kernel there.
+"""The rig: all code for the card, compiled for the host once in a clone, and the one way to run a
+kernel there.
 
 The kernels are the same source, compiled by g++ behind ``cuda_on_host.h``; cuBLASLt is
 ``fake_cublaslt.cpp``. `HostLauncher` runs them on NumPy's arrays and at once, the stand-in for CuPy
@@ -8,13 +8,16 @@ in queues and in memory of its own.
 
 import atexit
 import ctypes
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,9 @@ from xpnet_cupy.kernel_table import Parameter
 from xpnet_cupy.launcher import KERNELS
 
 HERE = Path(__file__).parent
+HEADER = HERE / "cuda_on_host.h"
+KEPT = HERE.parents[2] / "build" / "host_libraries"
+"""Folder of libraries that later processes load: rehearsals of a card start dozens of them."""
 FIBERS = threading.Lock()
 """Held while a kernel runs: fibers belong to one thread."""
 
@@ -85,15 +91,20 @@ class HostKernels:
 
 
 @made_once
-def host_kernels(dtype: str, text: str = SOURCE, optimise: bool = True) -> HostKernels:
+def host_kernels(dtype: str, text: str = SOURCE, quickly: bool = False) -> HostKernels:
     """The kernels of a source text, loaded; the table's types are checked by the compiler on the
-    way. A read or a write at an address that its type does not divide is an error, and, where they
-    are optimised, one beyond a variable of a thread.
+    way. A read or a write at an address that its type does not divide, or beyond a variable of a
+    thread, is an error.
+
+    quickly : compile in a third of the time: not optimised, and without the errors
     """
-    level = "-O1" if optimise else "-O0"
+    options = ["-O0"] if quickly else ["-O1", "-fsanitize=alignment,object-size"]
+    if text == SOURCE:
+        made_of = (HEADER.read_text(), text, repr(KERNELS), dtype, *options)
+        return HostKernels(kept(made_of, lambda place: compiled(text, dtype, place, *options)))
     # A library of the same name would not be loaded anew.
     place = Path(tempfile.mkdtemp(dir=folder()))
-    return HostKernels(compiled(text, dtype, place, level, "-fsanitize=alignment,object-size"))
+    return HostKernels(compiled(text, dtype, place, *options))
 
 
 @made_once
@@ -101,11 +112,31 @@ def host_cublaslt() -> ctypes.CDLL:
     """``fake_cublaslt.cpp``, which computes on host memory what cuBLASLt is documented to
     compute.
     """
-    library = folder() / "fake_cublaslt.so"
-    options = ["-std=c++17", "-O1", "-shared", "-fPIC"]
-    command = ["g++", *options, str(HERE / "fake_cublaslt.cpp"), "-o", str(library)]
-    subprocess.run(command, check=True, timeout=120)
-    return ctypes.CDLL(str(library))
+    source, options = HERE / "fake_cublaslt.cpp", ["-std=c++17", "-O1", "-shared", "-fPIC"]
+
+    def build(place: Path) -> Path:
+        library = place / "fake_cublaslt.so"
+        command = ["g++", *options, str(source), "-o", str(library)]
+        subprocess.run(command, check=True, timeout=120)
+        return library
+
+    return ctypes.CDLL(str(kept((source.read_text(), *options), build)))
+
+
+def kept(made_of: tuple[str, ...], build: Callable[[Path], Path]) -> Path:
+    """A library that a process of this clone has built, or that is built now.
+
+    made_of : all that it is built from, besides this file and the compiler
+    build : builds the library in a folder
+    """
+    version = subprocess.run(["g++", "--version"], check=True, capture_output=True, text=True)
+    texts = (version.stdout, Path(__file__).read_text(), *made_of)
+    library = KEPT / f"{sha256(repr(texts).encode()).hexdigest()}.so"
+    if not library.exists():
+        KEPT.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=KEPT) as place:
+            os.replace(build(Path(place)), library)  # whole, also for a process that looks now
+    return library
 
 
 @cache
@@ -123,7 +154,7 @@ def compiled(text: str, dtype: str, place: Path, *options: str) -> Path:
     }
     glue = "".join(_entry(name, parameters) for name, parameters in here.items())
     source, library = place / "kernels.cpp", place / "kernels.so"
-    source.write_text(f'#include "{HERE}/cuda_on_host.h"\n{text}\n{glue}')
+    source.write_text(f'#include "{HEADER}"\n{text}\n{glue}')
     real = "double" if dtype == "float64" else "float"
     # Contraction into fused multiply-adds is allowed on a GPU and off here, so that a host has one
     # answer.
