@@ -150,6 +150,7 @@ class TextFile:
         self.digit_names: dict[str, str] = {}
         with reading(self.name, self._remedy):
             text = self._beginning()
+            self._first_lines: list[str] = re.split("\r\n|\r|\n", text[:SAMPLE_OF_LINES])
             usual = "\t" if format_suffix(self.path) == ".tsv" else SEPARATORS
             self.separator, rows = find_separator(text, self.separator or usual)
         self._name_columns(rows[0])
@@ -157,7 +158,6 @@ class TextFile:
             self._raise_for_bad_bytes()
         if len(rows) == 1 and not self.no_header and len(text) < SAMPLE:
             raise NoRowsError(self)
-        self._first_lines: list[str] = re.split("\r\n|\r|\n", text[:SAMPLE_OF_LINES])
         # pyarrow skips lines of the first block alone.
         begun = len(self._skipped) + len(text)
         self.block_bytes: int = max(2 * begun, MIN_BLOCK_BYTES_PER_COLUMN * len(self.names))
