@@ -271,7 +271,7 @@ LOST = {
     },
     "benchmarks": {
         "bench": Loss(
-            2500, "batch 128 float32 | – | 0.00× (0.00×–0.00×) | **4 ms**", "bench/report.md"
+            1000, "batch 128 float32 | – | 0.00× (0.00×–0.00×) | **4 ms**", "bench/report.md"
         ),
     },
 }
