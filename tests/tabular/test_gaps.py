@@ -371,3 +371,20 @@ def test_a_file_with_an_impossible_form_is_refused(
     (tmp_path / "other").write_bytes(sealed((tmp_path / "m.safetensors").read_bytes(), change))
     with pytest.raises(xpnet.ModelFileError):
         xpnet.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize("word", ["NA", "n/a", "null"])
+def test_digits_beside_a_word_for_gaps_are_noted(word: str) -> None:
+    """A frame of polars has them where its reader was not told of the word."""
+    texts = [word if k % 20 == 0 else str(k % 37) for k in range(200)]
+    said = f"holds '{word}' among text of digits, and is read as text; .* convert the column"
+    for column in (polars.Series(texts), pandas.Series(texts), texts):
+        with pytest.warns(UserWarning, match=f"Column 'age' {said}"):
+            encoder = TableEncoder().fit({"age": column})
+        assert list(encoder.notes_) == ["age"]
+
+
+@pytest.mark.parametrize("filled", ["07", "A7"])
+def test_names_beside_a_word_for_gaps_are_not_noted(filled: str) -> None:
+    texts = ["NA" if k % 20 == 0 else f"{filled}{k % 37}" for k in range(200)]
+    assert TableEncoder().fit({"town": texts}).notes_ == {}

@@ -223,7 +223,9 @@ def learn_text(parts: Parts, rules: TextRules) -> LearnedForm:
         form = ColumnForm("number", numbers.number_format, words=words, codes=gaps.numbers)
         return LearnedForm(form, numbers.note, is_doubtful=bool(numbers.words))
     form = category_form(parts() if rules.has_types else (), gaps)
-    return LearnedForm(form, note_of_likeness(next(iter(texts()), [])), is_doubtful=True)
+    first = next(iter(texts()), [])
+    note = note_of_likeness(first) or note_of_digits(first, form.values)
+    return LearnedForm(form, note, is_doubtful=True)
 
 
 def form_of_kind(kind: FormKind, gaps: GapValues, clock: Clock = "") -> ColumnForm:
@@ -354,6 +356,22 @@ def note_of_likeness(texts: Sequence[str]) -> str:
     return (
         f"looks like dates and is read as text, since its values, such as {example!r}, have no "
         "form that all share and that is certain; date_format names one"
+    )
+
+
+def note_of_digits(texts: Sequence[str], gap_words: Sequence[str]) -> str:
+    """Return the note on text of digits beside usual words for gaps; "" on other text, and on
+    digits that begin with 0, which are no numbers.
+
+    gap_words : usual words for gaps that are values of the column
+    """
+    are_digits = texts and all(text.isdecimal() for text in texts)
+    are_codes = any(text.startswith("0") and text != "0" for text in texts)
+    if not gap_words or not are_digits or are_codes:
+        return ""
+    return (
+        f"holds {gap_words[0]!r} among text of digits, and is read as text; where these are "
+        "numbers, convert the column, or read its file with this word as a gap"
     )
 
 
