@@ -427,3 +427,26 @@ def test_a_generator_gives_the_next_fit_the_same_numbers(
         theirs.random_state, ours.random_state = generators
         assert_same(theirs.fit(data.X, data.binary), ours.fit(data.X, data.binary), data.X)
     assert generators[0].rand() == generators[1].rand()
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch_size": 16}])
+def test_partial_fits_draw_what_scikit_learn_draws(data: Any, backend: str, settings: Any) -> None:
+    generators = np.random.RandomState(3), np.random.RandomState(3)
+    theirs, ours = pair("MLPClassifier", backend, **settings)
+    theirs.random_state, ours.random_state = generators
+    classes = np.unique(data.binary)
+    for _ in range(2):
+        theirs.partial_fit(data.X, data.binary, classes=classes)
+        ours.partial_fit(data.X, data.binary, classes=classes)
+    assert generators[0].rand() == generators[1].rand()
+
+
+def test_the_loss_of_certain_probabilities_is_not_cut_off(data: Any, backend: str) -> None:
+    """As the page from scikit-learn says: the gradient is the same, the loss is not."""
+    theirs, ours = pair("MLPClassifier", backend, max_iter=1)
+    X = 1e3 * data.X
+    theirs.fit(X, data.binary)
+    ours.fit(X, data.binary)
+    for one, other in zip(theirs.coefs_, ours.coefs_, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-8)
+    assert ours.loss_ > 2 * theirs.loss_ > 0

@@ -29,7 +29,7 @@ from xpnet.learning.parameters import check_together
 from xpnet.learning.split import InputRows
 from xpnet.learning.targets import HostTargets, Targets
 from xpnet.learning.weights import check_weights
-from xpnet.models.inputs import check_in_memory, check_no_loader, to_host
+from xpnet.models.inputs import check_holds_rows, check_in_memory, to_host
 from xpnet.training import LabeledRows
 from xpnet.typing import ArrayLike
 
@@ -59,7 +59,7 @@ def read_rows(
     are not alike.
     """
     if rows.y is None:
-        check_no_loader(rows.X)
+        check_holds_rows(rows.X)
         raise ValueError(
             f"This {settings.kind.__name__} estimator requires y to be passed, but the target y "
             "is None."

@@ -218,8 +218,8 @@ def check_class_weights(class_weight: object, classes: numpy.ndarray) -> None:
     unknown = [label for label in class_weight if label not in labels]
     if unknown and not class_weight.keys() >= {*labels}:
         raise InputError(
-            f"`class_weight` must hold labels of y, {', '.join(map(repr, labels[:10]))}; got "
-            f"{', '.join(map(repr, unknown[:10]))}. Correct it."
+            f"`class_weight` must hold labels of y, such as {labels[0]!r}; got {unknown[0]!r}, "
+            "which no row has. Correct it."
         )
     remaining = [label for label in labels if class_weight.get(label, 1.0) != 0]
     if len(remaining) == 1:

@@ -296,7 +296,7 @@ def check_in_memory(arrays: Sequence[object]) -> None:
     for array in arrays:
         _check_no_mask(array)
         _check_structure(array)
-        check_no_loader(array)
+        check_holds_rows(array)
         if type(array).__module__.startswith("dask"):
             raise InputError(
                 f"Rows must lie in this process's memory; got a Dask {type(array).__name__}. Train "
@@ -324,9 +324,9 @@ def _check_no_mask(array: object) -> None:
         )
 
 
-def check_no_loader(array: object) -> None:
-    """Raise InputError for a DataLoader or a Dataset of PyTorch, which gives rows one by one, and
-    for a frame of polars that has not been computed.
+def check_holds_rows(array: object) -> None:
+    """Raise InputError for what gives its rows later: a DataLoader or a Dataset of PyTorch, and a
+    frame of polars that has not been computed.
     """
     if any(base.__module__.startswith("torch.utils.data") for base in type(array).__mro__):
         raise InputError(

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from xpnet.learning.parameters import check_parameters, check_together
 from xpnet.learning.split import InputRows, select
 from xpnet.learning.weights import nonzero_rows
-from xpnet.models.inputs import check_no_loader, like_rows
+from xpnet.models.inputs import check_holds_rows, like_rows
 from xpnet.tabular.columns.reading import ReadingRules
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
 from xpnet.tabular.ensemble.recipe import Watch
@@ -174,7 +174,7 @@ class Tabular(Refinable):
         """Encode the rows of a table and train on them. validation : the user's validation rows"""
         start = self._start(rows, callbacks)
         check_together(validation.X, validation.y, validation.weight)
-        check_no_loader(rows.X)
+        check_holds_rows(rows.X)
         y = passed_targets(type(self), rows.y)
         targets = self._checked_targets(y, "y")
         rules = ReadingRules(self.date_format, missing_values=self.missing_values)

@@ -231,9 +231,9 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
         check_passed_with_validation("offset", offset, offset_val, X_val)
         if self.get_fitted_state().has_offsets and offset is None:
             raise InputError(
-                "Rows must have offsets, since the fit had them and its predictions are those of "
-                "an offset of 0; got none. Pass offset=; where all of them are 0, "
-                "offset=numpy.zeros."
+                "Rows must have offsets, since those that the model has learned from had them and "
+                "its predictions are those of an offset of 0; got none. Pass offset=; where all of "
+                "them are 0, offset=numpy.zeros."
             )
         return self._refine(
             InputRows(X, y, sample_weight, offset),

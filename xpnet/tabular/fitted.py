@@ -189,7 +189,7 @@ class FittedClassifier(FittedTable):
     threshold : the probability of the second class from which it is predicted; None for the most
         probable class
     choice : which of ordered classes is predicted; None for classes without an order
-    has_offsets : whether the rows of the fit had offsets of the logits
+    has_offsets : whether the rows of the fit, or of a refinement, had offsets of the logits
     """
 
     classes: numpy.ndarray
@@ -253,7 +253,7 @@ class FittedRegressor(FittedTable):
     residuals : (validation rows, outputs) targets minus predictions, divided by ``spread``
     residual_weights : (validation rows,) weights of these rows; None for equal ones
     residual_groups : (validation rows,) int64 groups of these rows; None without groups
-    predicts_rates : whether the rows of the fit had exposures
+    predicts_rates : whether the rows of the fit, or of a refinement, had exposures
     """
 
     target: numpy.ndarray

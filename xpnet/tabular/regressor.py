@@ -294,9 +294,9 @@ class TabularRegressor(LossRegressor[TableLike], Tabular):
         exposures = Exposures(exposure, offset)
         if self.get_fitted_state().predicts_rates and exposures.is_empty:
             raise InputError(
-                "Rows must have exposures, since the fit had them and its predictions are rates; "
-                "got none. Pass exposure= or offset=; where all exposures are 1, "
-                "exposure=numpy.ones."
+                "Rows must have exposures, since those that the model has learned from had them "
+                "and its predictions are rates; got none. Pass exposure= or offset=; where all "
+                "exposures are 1, exposure=numpy.ones."
             )
         rows, validation = self._rows_as_rates(
             InputRows(X, y, sample_weight),

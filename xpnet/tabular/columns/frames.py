@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_array
 
 from xpnet.errors import InputError
-from xpnet.models.inputs import check_no_loader, to_host
+from xpnet.models.inputs import check_holds_rows, to_host
 from xpnet.tabular.columns.records import Column, MatrixColumns, Table, text_of
 from xpnet.tabular.columns.series import values_of
 from xpnet.typing import TableLike
@@ -38,7 +38,7 @@ def table_of(X: Any) -> Table:
     """
     if isinstance(X, Table):
         return X
-    check_no_loader(X)
+    check_holds_rows(X)
     X = _columns_of_records(to_host(X))
     _check_has_rows(getattr(X, "shape", ()))
     if getattr(X, "shape", (0, 0))[1:] == ():  # a column of a frame, or no table at all
