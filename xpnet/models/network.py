@@ -12,6 +12,7 @@ from xpnet.models.inputs import check_finite, check_some_rows, is_sparse, requir
 from xpnet.models.prediction import PredictingNetwork
 from xpnet.ops import Array
 from xpnet.ops.offsets import has_offsets
+from xpnet.optimizers import Schedule
 from xpnet.training import (
     History,
     InMemory,
@@ -96,6 +97,11 @@ class Network(PredictingNetwork):
     >>> net.predict(X).argmax(axis=1)
     array([0, 1, 1, 0])
     """
+
+    @property
+    def schedule(self) -> Schedule:
+        """Return what gives each epoch its learning rate."""
+        return self._schedule
 
     @property
     def next_learning_rate(self) -> float:
@@ -225,7 +231,7 @@ class Network(PredictingNetwork):
                     step,
                     distributed_batches(batches),
                     epochs=epochs,
-                    schedule=self._schedule,
+                    schedule=self.schedule,
                     callbacks=callbacks,
                     history=self.history,
                     lock=self.lock,

@@ -207,7 +207,6 @@ def train_network(
         learned_rows,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
-        schedule=recipe.schedule,
         callbacks=[training.best, *callbacks],
         resume_from=resume_from,
     )

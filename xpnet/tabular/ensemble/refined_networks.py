@@ -111,7 +111,6 @@ def _refine(
         replace(training, Y=Y),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
-        schedule=Constant(settings.learning_rate),
         callbacks=[best],
     )
     epochs = best.kept.epoch

@@ -28,13 +28,12 @@ def train_on(
     *,
     epochs: int,
     batch_size: int,
-    schedule: Schedule,
     callbacks: Sequence[CallbackLike],
     resume_from: TrainingState | None = None,
 ) -> None:
-    """Train a network on rows, and add the epochs to its history.
+    """Train a network on rows by its schedule, and add the epochs to its history.
 
-    batch_size : maximum number of rows of a batch; schedule : that of the network
+    batch_size : maximum number of rows of a batch
     """
     if isinstance(rows.X, Source) or has_offsets(rows.Y, network.spec.widths[-1]):
         train_in_batches(
@@ -42,7 +41,7 @@ def train_on(
             rows,
             epochs=epochs,
             batch_size=batch_size,
-            schedule=schedule,
+            schedule=network.schedule,
             callbacks=callbacks,
             history=network.history,
             resume_from=resume_from,
