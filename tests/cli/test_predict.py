@@ -252,6 +252,20 @@ def test_predict_and_evaluate_use_the_threshold_of_the_file(run: Run) -> None:
     assert scores["f1"] > metrics.f1_score(
         label, np.where(second > 0.5, "rare", "often"), pos_label="rare"
     )
+    renamed = table.assign(label=np.where(label == "rare", "fraud", "ok"))
+    renamed.to_csv("e.csv", index=False)
+    shown = run("train", "e.csv", *quick, "--threshold", "f1").stdout
+    assert "for fraud add --positive-class fraud" in " ".join(shown.split())
+    named = ("--threshold", "f1", "--positive-class", "fraud")
+    shown = run("train", "e.csv", *quick, *named).stdout
+    assert "fraud is predicted from a probability of" in shown
+    fraud = run("predict", "m", "e.csv").stdout.splitlines()[1:]
+    scores = json.loads(run("evaluate", "m", "e.csv", "--json").stdout)
+    assert scores["f1_class"] == "fraud"
+    f1 = metrics.f1_score(renamed["label"], fraud, pos_label="fraud")
+    assert scores["f1"] == pytest.approx(f1, rel=1e-12)
+    refused = run("train", "e.csv", *quick, "--threshold", "f1", "--positive-class", "frau", code=2)
+    check_one_line(refused, "--positive-class must be 'fraud' or 'ok'; got 'frau'")
     refused = run("train", "iris", "--threshold", "0.3", code=2)
     check_one_line(refused, "--threshold must go with two classes; target has 3")
     refused = run("train", "diabetes", "--threshold", "0.3", code=2)

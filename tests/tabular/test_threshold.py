@@ -68,6 +68,39 @@ def test_a_number_is_the_threshold_and_the_probabilities_stay() -> None:
     assert moved.score(X, LABELS) == numpy.mean(moved.predict(X) == LABELS)
 
 
+def test_the_positive_class_may_be_the_first(tmp_path: Path) -> None:
+    labels = numpy.where(LABELS == "rare", "fraud", "ok")
+    later = {"X_val": X[600:], "y_val": labels[600:]}
+    model = xpnet.TabularClassifier(**SMALL, threshold="f1", positive_class="fraud")
+    model.fit(X[:600], labels[:600], **later)
+    probability = model.predict_proba(X[600:])[:, 0]
+    values = numpy.unique(probability)
+    scores = [
+        metrics.f1_score(labels[600:] == "fraud", probability >= threshold)
+        for threshold in (values[1:] + values[:-1]) / 2
+    ]
+    predicted = model.predict(X[600:]) == "fraud"
+    assert metrics.f1_score(labels[600:] == "fraud", predicted) == pytest.approx(max(scores))
+    numpy.testing.assert_array_equal(predicted, probability >= 1 - model.threshold_)
+    model.save(tmp_path / "m")
+    assert xpnet.load(tmp_path / "m").positive_class == "fraud"
+
+    fixed = xpnet.TabularClassifier(**SMALL, threshold=0.2, positive_class="fraud").fit(X, labels)
+    first = fixed.predict_proba(X)[:, 0]
+    numpy.testing.assert_array_equal(fixed.predict(X) == "fraud", first >= 0.2)
+    assert fixed.threshold_ == 0.8
+
+
+@pytest.mark.parametrize("named", ["Rare", 1])
+def test_a_positive_class_that_is_no_label_is_refused(named: object) -> None:
+    model = xpnet.TabularClassifier(**SMALL, positive_class=named)
+    with pytest.raises(xpnet.errors.InputError, match="one of the labels 'often'.*'rare'; got"):
+        model.fit(X, LABELS)
+    three = numpy.resize(["a", "b", "c"], ROWS)
+    with pytest.raises(xpnet.errors.InputError, match="`positive_class` must go with two classes"):
+        model.fit(X, three)
+
+
 def test_model_files_and_onnx_hold_it(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     model = xpnet.TabularClassifier(**SMALL, threshold="f1").fit(X, LABELS)

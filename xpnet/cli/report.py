@@ -269,13 +269,17 @@ def importances_line(importances: Sequence[ColumnImportance]) -> str:
 
 
 def _threshold_line(report: Report) -> str:
-    """Return one line about the probability from which the second class is predicted."""
+    """Return one line about the probability from which the positive class is predicted."""
     threshold = report["model"]["threshold"]
     if threshold is None:
         return ""
     chosen = report["settings"]["threshold"]
     why = f", the largest {chosen} on validation rows" if isinstance(chosen, str) else ""
-    return f"{report['data']['classes'][1]} is predicted from a probability of {threshold:.4g}{why}"
+    classes = report["data"]["classes"]
+    positive = report["settings"]["positive_class"]
+    if positive == str(classes[0]):
+        threshold = 1 - threshold
+    return f"{positive or classes[1]} is predicted from a probability of {threshold:.4g}{why}"
 
 
 def data_line(data: DataFacts) -> str:

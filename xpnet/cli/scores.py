@@ -1,6 +1,6 @@
 """Scores of models on the rows of a file, hints about their labels, and the table of scores."""
 
-from collections.abc import Sequence
+import shlex
 
 import numpy
 import pyarrow
@@ -49,27 +49,31 @@ def scores_of(model: TableModel, rows: FileRows, outputs: numpy.ndarray) -> Scor
     outputs : probabilities, or numbers
     """
     if model.classes is not None:
-        return _scores_of_classes(
-            rows, outputs, model.classes, model.rule, are_ordered=model.are_ordered
-        )
+        return _scores_of_classes(model, rows, outputs, model.rule)
     assert model.loss is not None
     return number_scores(rows.y, outputs, model.loss, rows.weight, rows.factors)
 
 
 def _scores_of_classes(
-    rows: FileRows,
-    probabilities: numpy.ndarray,
-    names: Sequence[object],
-    rule: PredictionRule,
-    *,
-    are_ordered: bool,
+    model: TableModel, rows: FileRows, probabilities: numpy.ndarray, rule: PredictionRule
 ) -> Scores:
     """Return scores of the probabilities of rows.
 
     The log loss is that of soft labels where there are such; other scores are of the most probable
-    classes. The other arguments are those of `class_scores`.
+    classes.
+
+    model : whose classes these are; rule : which of them is predicted
     """
-    scores = class_scores(rows.y, probabilities, names, rows.weight, rule, are_ordered=are_ordered)
+    assert model.classes is not None
+    scores = class_scores(
+        rows.y,
+        probabilities,
+        model.classes,
+        rows.weight,
+        rule,
+        are_ordered=model.are_ordered,
+        positive=model.positive,
+    )
     if rows.shares is not None:
         losses = log_losses(probabilities, rows.shares)
         scores["log_loss"] = float(numpy.average(losses, weights=rows.weight))
@@ -132,13 +136,8 @@ def baseline_scores(training: FileRows, measured: FileRows, model: TableModel) -
             mean_factor = numpy.average(training.factors, weights=training.weight)
             outputs = outputs / mean_factor * measured.factors[:, None]
         return number_scores(measured.y, outputs, loss, measured.weight, measured.factors)
-    return _scores_of_classes(
-        measured,
-        _constant_probabilities(training, measured),
-        training.classes.tolist(),
-        model.rule if model.are_ordered else None,
-        are_ordered=model.are_ordered,
-    )
+    rule = model.rule if model.are_ordered else None
+    return _scores_of_classes(model, measured, _constant_probabilities(training, measured), rule)
 
 
 def _constant_probabilities(training: FileRows, measured: FileRows) -> numpy.ndarray:
@@ -200,6 +199,21 @@ def rare_class_note(rows: FileRows) -> str:
     return (
         f"{rows.classes[rare]} has {frequencies[rare]:.2%} of the rows, so accuracy says little; "
         "compare ROC AUC and log loss, or add --class-weight balanced or --threshold f1"
+        + ("" if rare == 1 else f" --positive-class {shlex.quote(str(rows.classes[rare]))}")
+    )
+
+
+def positive_class_note(rows: FileRows) -> str:
+    """Return a hint where the F1 that a threshold maximises is that of the frequent class."""
+    if rows.classes is None or len(rows.classes) != 2:
+        return ""
+    first, second = class_frequencies(rows.y, rows.weight, 2)
+    if second <= first:
+        return ""
+    rare, frequent = rows.classes
+    return (
+        f"--threshold f1 is about {frequent}, which has {second:.2%} of the rows; for {rare} add "
+        f"--positive-class {shlex.quote(str(rare))}"
     )
 
 

@@ -154,6 +154,7 @@ class TrainSettings(LinkedSettings):
     task: str | None = None
     class_weight: str | dict[str, float] | None = None
     threshold: float | str | None = None
+    positive_class: str | None = None
     ordered: tuple[str, ...] | None = None
     test_size: float = 0.25
     holdout: str = "random"

@@ -41,6 +41,7 @@ class TableModel:
     target_format : of labels that were numbers in text; None for others
     classes : the labels, in the order of the probabilities' columns; None for a model of numbers
     rule : which class is predicted
+    positive : the index of the positive one of two classes
     are_ordered : whether the classes are in rising order
     outputs : how many numbers or labels a row has
     loss : of a model of numbers; None for a model of classes
@@ -68,6 +69,7 @@ class TableModel:
             self.rule = model.ordered_prediction
         self.outputs: int = _output_count(model)
         self.classes: list[object] | None = _classes_of(model)
+        self.positive: int = _positive_of(model, self.classes)
         self.loss: NumericLoss | None = _loss_of(model)
         self.levels: list[float] = (
             [] if self.loss is None or not self.loss.has_several_levels else [*self.loss.numbers]
@@ -301,6 +303,12 @@ def _classes_of(model: Any) -> list[object] | None:
             "Use its predict in Python."
         )
     return None if labels is None else labels.tolist()
+
+
+def _positive_of(model: object, classes: list[object] | None) -> int:
+    """Return the index of the positive class of a model; 1 where it names none of its classes."""
+    positive = getattr(model, "positive_class", None)
+    return classes.index(positive) if classes is not None and positive in classes else 1
 
 
 def _has_ordered_classes(model: object) -> bool:

@@ -29,6 +29,7 @@ from xpnet.cli.rows.training_rows import divisions_of, read_training_rows
 from xpnet.cli.scores import (
     baseline_scores,
     note_of_baseline,
+    positive_class_note,
     rare_class_note,
     scores_of,
     single_rows_note,
@@ -180,6 +181,8 @@ def _complete(report: Report, model: Tabular, rows: FileRows, settings: TrainSet
     notes.append(single_rows_note(rows))
     if settings.class_weight is None and settings.threshold is None:
         notes.append(rare_class_note(rows))
+    if settings.threshold == "f1" and settings.positive_class is None:
+        notes.append(positive_class_note(rows))
     data = report["data"]
     data["training_rows"] = len(rows)
     data["left_out"] = {
@@ -242,6 +245,9 @@ def fit(rows: FileRows, settings: TrainSettings) -> Tabular:
     model = build(settings, rows.features.names, classify=classes is not None)
     if classes is not None and isinstance(settings.class_weight, dict):
         model.set_params(class_weight=_weights_by_class(settings.class_weight, classes))
+    if classes is not None and settings.positive_class is not None:
+        labels = {str(label): label for label in classes.tolist()}
+        model.set_params(positive_class=labels[settings.positive_class])
     if classes is not None and settings.ordered is not None:
         model.set_params(ordered=classes.tolist())
     same_run = None

@@ -71,13 +71,14 @@ def class_scores(
     rule: PredictionRule = None,
     *,
     are_ordered: bool = False,
+    positive: int = 1,
 ) -> Scores:
     """Return scores of probabilities, and precision, recall, F1 and rows of each class.
 
-    F1 is that of the second of two classes, which ``f1_class`` names; of more classes it is the
-    mean. ROC AUC compares each class with the others, and is None if a class has no rows. It and
-    the log loss are computed here, since scikit-learn's functions hold all rows several times, of
-    which there may be many millions.
+    F1 is that of the positive one of two classes, which ``f1_class`` names; of more classes it is
+    the mean. ROC AUC compares each class with the others, and is None if a class has no rows. It
+    and the log loss are computed here, since scikit-learn's functions hold all rows several times,
+    of which there may be many millions.
 
     labels : (rows,) class indices; probabilities : (rows, classes); names : of the classes
     weight : (rows,) positive, by which every score but a number of rows counts them; None for equal
@@ -85,6 +86,7 @@ def class_scores(
     rule : which class is predicted
     are_ordered : whether the classes rise; then there are the mean absolute error of their ranks
         and Cohen's kappa with quadratic weights
+    positive : the index of the positive one of two classes
     """
     count, classes = probabilities.shape
     predicted = predicted_classes(probabilities, rule)
@@ -101,8 +103,8 @@ def class_scores(
         "rows": count,
         "accuracy": float(numpy.average(labels == predicted, weights=weight)),
         "balanced_accuracy": float(recall[rows > 0].mean()),
-        "f1": float(f1.mean() if classes > 2 else f1[1]),
-        "f1_class": names[1] if classes == 2 else None,
+        "f1": float(f1.mean() if classes > 2 else f1[positive]),
+        "f1_class": names[positive] if classes == 2 else None,
         "log_loss": log_loss(labels, probabilities, weight),
         "roc_auc": float(numpy.mean(areas)) if areas else None,
         **(_rank_scores(labels, predicted, classes, weight) if are_ordered else {}),

@@ -37,7 +37,11 @@ from xpnet.ops.offsets import has_offsets
 from xpnet.tabular.base import Tabular
 from xpnet.tabular.columns.records import enumerated
 from xpnet.tabular.ensemble.ensemble import TrainedNetworks
-from xpnet.tabular.ensemble.validation.calibration import best_temperature, best_threshold
+from xpnet.tabular.ensemble.validation.calibration import (
+    best_temperature,
+    best_threshold,
+    threshold_of_second,
+)
 from xpnet.tabular.ensemble.validation.validation_predictions import ValidationPredictions
 from xpnet.tabular.ensemble.watching import Callbacks
 from xpnet.tabular.fit import TableFit
@@ -84,9 +88,12 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
         rows the most likely (Guo, Pleiss, Sun, Weinberger, On Calibration of Modern Neural
         Networks, 2017). The predicted labels stay the same.
     threshold : float, {"f1", "balanced_accuracy"} or None, default None
-        The probability of the second of two classes from which `predict` returns it, in (0, 1); or
-        the score of the validation rows, weighted as in the loss, that it maximises: the F1 of the
-        second class, or the balanced accuracy. None for the most probable class.
+        The probability of the positive class from which `predict` returns it, in (0, 1); or the
+        score of the validation rows, weighted as in the loss, that it maximises: the F1 of the
+        positive class, or the balanced accuracy. None for the most probable class.
+    positive_class : label or None, default None
+        The one of two classes that ``threshold`` is about, and whose F1 the reports of the command
+        line have. None for the second in the order of ``classes_``.
 
     Attributes
     ----------
@@ -94,7 +101,8 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
         Probabilities are raised to 1 / temperature and scaled to sum to 1; 1 without
         ``calibration``.
     threshold_ : float or None
-        The probability of the second class from which it is predicted; None without ``threshold``.
+        The probability of the second class from which it is predicted, whichever of the two is the
+        positive one; None without ``threshold``.
     classes_ : numpy.ndarray, shape (classes,)
         The labels, in the order of the columns of ``predict_proba``; ordered classes are in rising
         order, others are sorted.
@@ -123,6 +131,7 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
     threshold: float | str | None = allowing(
         None, Interval(Real, 0, 1, closed="neither"), {"f1", "balanced_accuracy"}, None
     )
+    positive_class: object = None
 
     _task = "classification"
 
@@ -293,7 +302,7 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
                 "`y` must hold two classes or more; got 1 class or 0 sample(s): "
                 f"{labels.tolist()}. Add rows of another class."
             )
-        self._check_threshold(len(labels))
+        self._check_threshold(labels)
         single = labels[counts == 1].tolist()
         if single and len(y) > MIN_ROWS_TO_WARN:
             warn_user(
@@ -310,17 +319,27 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
             )
         return ClassCoding(ordered_classes(labels, order), are_ordered=True)
 
-    def _check_threshold(self, classes: int) -> None:
-        """Raise InputError for a threshold of another number of classes than two."""
-        if self.threshold is not None and classes != 2:
+    def _check_threshold(self, labels: numpy.ndarray) -> None:
+        """Raise InputError for a threshold, or a positive class, that does not go with the classes.
+
+        labels : the classes, in any order
+        """
+        for name in ("threshold", "positive_class"):
+            if getattr(self, name) is not None and len(labels) != 2:
+                raise InputError(
+                    f"`{name}` must go with two classes; got {len(labels)}. Leave {name} out."
+                )
+        if self.positive_class is not None and self.positive_class not in labels.tolist():
+            known = enumerated(map(repr, labels.tolist()))
             raise InputError(
-                f"`threshold` must go with two classes; got {classes}. Leave threshold out."
+                f"`positive_class` must be one of the labels {known}; "
+                f"got {self.positive_class!r}. Pass one of them."
             )
 
     def _learned_shares(self, passed: SoftLabels, columns: int) -> ClassCoding:
         """Return the coding of soft labels. columns : their number"""
         labels = classes_of_columns(passed.classes, columns)
-        self._check_threshold(len(labels))
+        self._check_threshold(labels)
         order = order_of(self.ordered, None)
         if order is None:
             return ClassCoding(numpy.sort(labels), share_columns=numpy.argsort(labels))
@@ -375,9 +394,12 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
     def _threshold(
         self, fitted: FittedClassifier, validation: ValidationPredictions
     ) -> float | None:
-        """Return the threshold of a fit; a score is maximised on validation rows."""
+        """Return the threshold of the second class; a score is maximised on validation rows."""
+        if self.threshold is None:
+            return None
+        positive = self._positive_index(fitted.classes)
         if not isinstance(self.threshold, str):
-            return None if self.threshold is None else float(self.threshold)
+            return threshold_of_second(float(self.threshold), positive)
         if not len(validation.outputs):
             raise InputError(
                 f"`threshold` must be a number where there are no validation rows; got "
@@ -387,7 +409,14 @@ class TabularClassifier(OrderParameters, ClassifierMixin, Tabular):
         offsets = validation.Y[:, classes:] if has_offsets(validation.Y, classes) else None
         probabilities = fitted.calibrated(validation.outputs, offsets)
         labels = hard_labels(validation.Y, classes)
-        return best_threshold(probabilities, labels, validation.weight, self.threshold)
+        if positive == 0:
+            probabilities, labels = probabilities[:, ::-1], 1 - labels
+        threshold = best_threshold(probabilities, labels, validation.weight, self.threshold)
+        return threshold_of_second(threshold, positive)
+
+    def _positive_index(self, classes: numpy.ndarray) -> int:
+        """Return the index of the positive class. classes : the two labels, in their order"""
+        return 1 if self.positive_class is None else classes.tolist().index(self.positive_class)
 
     @property
     def classes_(self) -> numpy.ndarray:

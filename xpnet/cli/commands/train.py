@@ -51,9 +51,15 @@ _what_to_predict = options.together(
     _data(
         "--threshold",
         type=values.threshold,
-        help="Probability of the second of two classes from which it is predicted; or f1 or "
+        help="Probability of the positive one of two classes from which it is predicted; or f1 or "
         "balanced_accuracy, to choose the one with the largest such score on validation rows. "
         "[default: the most probable class]",
+    ),
+    _data(
+        "--positive-class",
+        metavar="LABEL",
+        help="The one of two classes that --threshold and F1 are about. [default: the one that "
+        "sorts last]",
     ),
     _data(
         "--ordered",

@@ -41,6 +41,7 @@ from xpnet.data.frame_forms import decimal_mark_of
 from xpnet.data.labels import class_indices, label_gaps, note_missing_labels, read_labels
 from xpnet.data.readers.text import TextFile
 from xpnet.data.task import Task, choose_task, numbers_of
+from xpnet.errors import did_you_mean
 
 
 def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[FileRows, Report]:
@@ -53,10 +54,14 @@ def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[F
         rows, task = _softly_labelled_rows(read, settings.soft, settings)
         target = ", ".join(settings.soft)
     classes = rows.classes
-    if settings.threshold is not None and classes is not None and len(classes) != 2:
-        raise click.UsageError(
-            f"--threshold must go with two classes; {target} has {len(classes)}. Leave it out."
-        )
+    for name in ("threshold", "positive_class"):
+        if getattr(settings, name) is not None and classes is not None and len(classes) != 2:
+            raise click.UsageError(
+                f"{option_name(name)} must go with two classes; {target} has {len(classes)}. "
+                "Leave it out."
+            )
+    if settings.positive_class is not None and classes is not None:
+        _check_positive_class(settings.positive_class, classes)
     if settings.offset is not None:
         check_offset_columns(settings.offset, None if classes is None else classes.tolist())
     report = _first_report(rows, target, task, settings)
@@ -65,6 +70,16 @@ def read_training_rows(settings: TrainSettings, lines: ProgressLines) -> tuple[F
     lines.log("task", task_line(report["task"]))
     rows = replace(rows, links=read_links(read.frame, settings, rows.features.chosen))
     return with_weights(with_factors(rows, settings), settings), report
+
+
+def _check_positive_class(named: str, classes: numpy.ndarray) -> None:
+    """Raise click.UsageError for text that is none of the two classes."""
+    labels = [str(label) for label in classes.tolist()]
+    if named not in labels:
+        raise click.UsageError(
+            f"--positive-class must be {labels[0]!r} or {labels[1]!r}; got {named!r}. "
+            + (did_you_mean(named, labels) or "Name one of them.")
+        )
 
 
 def _labelled_rows(read: ReadColumns, settings: TrainSettings) -> tuple[FileRows, Task]:
@@ -158,7 +173,7 @@ def check_options_of_task(task: Task, settings: TrainSettings) -> None:
         )
     if settings.offset is not None and settings.ordered is not None:
         raise click.UsageError("--offset must go with classes that have no order. Leave one out.")
-    for name in ("class_weight", "threshold", "ordered"):
+    for name in ("class_weight", "threshold", "positive_class", "ordered"):
         if task.name == "regress" and getattr(settings, name) is not None:
             raise click.UsageError(
                 f"{option_name(name)} must go with classes, but numbers are predicted: {task.why}. "

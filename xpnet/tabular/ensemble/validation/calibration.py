@@ -13,6 +13,9 @@ from xpnet.learning.split import select
 SCORE_ROUNDING = 1e-12
 """Difference of two scores that is due to rounding: thresholds of both are equally good."""
 
+BELOW_ONE = float(numpy.nextafter(1.0, 0.0))
+"""The largest threshold."""
+
 PRIOR_MEAN = 0.2
 """Mean of the logarithm of temperatures before validation rows are seen. Networks of few rows are
 too certain: on 22 tables of 100 to 400 rows, open and made-up ones, the temperature that suits new
@@ -163,3 +166,12 @@ def best_threshold(
     best = scores[possible].max()
     candidates = thresholds[possible][scores[possible] >= best - SCORE_ROUNDING]
     return float(candidates[numpy.abs(candidates - 0.5).argmin()])
+
+
+def threshold_of_second(threshold: float, positive: int) -> float:
+    """Return the probability of the second class from which it is predicted, below 1.
+
+    threshold : the probability of the positive class from which that is predicted
+    positive : the index of the positive class, 0 or 1
+    """
+    return threshold if positive == 1 else min(1 - threshold, BELOW_ONE)
