@@ -145,6 +145,9 @@ def test_what_is_no_table_is_told(tmp_path: Path, content: str | bytes, said: st
     assert len(str(caught.value)) < 400
 
 
+THOUSANDS = (
+    "a: holds text such as '1,234', which is read as 1234.0; with a decimal comma it would be 1.234"
+)
 COMMA = "commas are read as decimal marks; --decimal . if they separate thousands"
 
 
@@ -161,12 +164,12 @@ COMMA = "commas are read as decimal marks; --decimal . if they separate thousand
         (
             "a;b;y\n1,234;5.25;p\n2,000;6;q\n",
             [[1234, 5.25], [2000, 6]],
-            ["a: holds text such as '1,234', which is read as 1234.0"],
+            [THOUSANDS],
         ),
         (
             'a,b,y\n"1,234",5,p\n"2,000",6,q\n',
             [[1234, 5], [2000, 6]],
-            ["a: holds text such as '1,234', which is read as 1234.0"],
+            [THOUSANDS],
         ),
         ('a,b,y\n"1,234","5,5",p\n"2,000",6,q\n', [[1.234, 5.5], [2, 6]], [COMMA]),
         (

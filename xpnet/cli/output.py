@@ -104,6 +104,8 @@ def as_options(note: str) -> str:
     note = note.replace("categorical_features", "--text")
     note = note.replace("date_format=", "--date-format ")
     note = note.replace("text_features='on'", "--text-features on")
+    note = note.replace("with a decimal comma", "with --decimal ,")
+    note = note.replace("with a decimal point", "with --decimal .")
     return note.replace("date_format", "--date-format")
 
 

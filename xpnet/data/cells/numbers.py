@@ -7,7 +7,7 @@ thousands that no training row had is read only where it is certain.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -152,6 +152,7 @@ class _NumberEvidence:
 
     marks, units : of the numbers; word_rows : rows of each text that is no number
     example : the longest number that is not plain; is_whole : whether all are digits alone
+    is_ambiguous : whether the mark of each number could be a decimal mark, too
     """
 
     decimal: Decimal
@@ -162,6 +163,7 @@ class _NumberEvidence:
     rows: int = 0
     example: str = ""
     is_whole: bool = True
+    is_ambiguous: bool = True
 
     def add(self, shapes: Iterable[TextCounts]) -> bool:
         """Add some rows; return whether the column may still hold numbers.
@@ -192,12 +194,14 @@ class _NumberEvidence:
         self.is_whole = self.is_whole and text.strip().isdecimal()
         self.marks |= {number.mark} - {""}
         self.units |= {number.unit} - {""}
+        self.is_ambiguous &= number.mark != "" and not number.is_certain
         if len(text) > len(self.example) and _plain_value(text) != number.value:
             self.example = text
 
-    def result(self, *, strictly: bool) -> NumericText | None:
+    def result(self, *, strictly: bool, is_decimal_known: bool) -> NumericText | None:
         """Return the column in this format; None where too many rows hold no numbers.
 
+        Without a known decimal mark a note says what the numbers would be with the other one.
         Text that holds digits alone was made text, and stays it.
         """
         words = self.word_rows.total()
@@ -207,7 +211,8 @@ class _NumberEvidence:
             return None
         thousands = "".join(sorted(self.marks | set(self.thousands)))
         number_format = NumberFormat(self.decimal, thousands, "".join(self.units))
-        return NumericText(number_format, tuple(sorted(self.word_rows)), self._note(number_format))
+        note = self._note(number_format, has_alternative=self.is_ambiguous and not is_decimal_known)
+        return NumericText(number_format, tuple(sorted(self.word_rows)), note)
 
     @property
     def may_be_numeric(self) -> bool:
@@ -218,12 +223,17 @@ class _NumberEvidence:
         words = self.word_rows.total() - marks
         return words <= (1 - MIN_NUMERIC) * self.rows and marks <= MAX_MARKS * self.rows
 
-    def _note(self, number_format: NumberFormat) -> str:
+    def _note(self, number_format: NumberFormat, *, has_alternative: bool) -> str:
         """Return how the column is read."""
         notes = []
         if self.example:
             value = number_format.read(self.example)
-            notes.append(f"holds text such as {self.example!r}, which is read as {value}")
+            note = f"holds text such as {self.example!r}, which is read as {value}"
+            if has_alternative:
+                other = replace(number_format, decimal=_OTHER_MARK[self.decimal], thousands="")
+                name = {".": "point", ",": "comma"}[other.decimal]
+                note += f"; with a decimal {name} it would be {other.read(self.example)}"
+            notes.append(note)
         if self.word_rows:
             words = ", ".join(map(repr, sorted(self.word_rows)))
             rows = sum(self.word_rows.values())
@@ -277,7 +287,11 @@ def numeric_text(
         is_first = False
         if not candidates:
             return None
-    columns = [candidate.result(strictly=strictly) for candidate in candidates if candidate.rows]
+    columns = [
+        candidate.result(strictly=strictly, is_decimal_known=decimal is not None)
+        for candidate in candidates
+        if candidate.rows
+    ]
     return next((column for column in columns if column is not None), None)
 
 
